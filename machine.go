@@ -1,0 +1,101 @@
+package clade
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Machine is a VM: hardware, identity, and for each disk a writable head that
+// rests on a layer or on nothing.
+type Machine struct {
+	ID       string    `json:"id"`
+	Name     Name      `json:"name"`
+	Clone    CloneKind `json:"clone,omitempty"`  // empty for a machine that is no clone
+	Source   string    `json:"source,omitempty"` // what it was made from, for people: "template debian-12:1"
+	State    State     `json:"state"`            // derived from facts at the time of asking
+	Reason   string    `json:"reason,omitempty"` // why it is stopped, where that is known
+	PID      int       `json:"pid,omitempty"`
+	Identity Identity  `json:"identity"`
+	Hardware Hardware  `json:"hardware"`
+	Network  string    `json:"network,omitempty"` // a network's name, "bridge:NAME", or none
+	User     string    `json:"user,omitempty"`    // the guest's login made by cloud-init; empty where that is not known
+	Disks    []Disk    `json:"disks"`
+	Created  time.Time `json:"created"`
+}
+
+// A CloneKind says what a clone rests on.
+type CloneKind string
+
+// The kinds of clone.
+const (
+	Full   CloneKind = "full"   // rests on nothing
+	Linked CloneKind = "linked" // a delta on a layer
+)
+
+// A State is what a machine does right now.
+type State string
+
+// The states. They are derived from the process and its answers, never stored.
+const (
+	Running State = "running"
+	Paused  State = "paused"
+	Stopped State = "stopped"
+)
+
+// Identity is what makes a machine itself on the outside. All of it is clade's
+// to give and unique in the home; the address is unique in its network.
+type Identity struct {
+	UUID       string     `json:"uuid"` // SMBIOS type 1
+	MAC        string     `json:"mac,omitempty"`
+	IP         netip.Addr `json:"ip,omitzero"`
+	Hostname   Name       `json:"hostname"`
+	InstanceID string     `json:"instance_id"` // cloud-init's
+}
+
+// Hardware is the virtual computer itself. Zero values mean the default.
+type Hardware struct {
+	CPUs     int      `json:"cpus"`
+	Memory   Bytes    `json:"memory"`
+	Firmware Firmware `json:"firmware"`
+}
+
+// Firmware is what runs before the boot loader.
+type Firmware string
+
+// The firmwares.
+const (
+	BIOS Firmware = "bios"
+	UEFI Firmware = "uefi"
+)
+
+// A Disk is one disk of a machine: its writable head and what that rests on.
+type Disk struct {
+	Slot    int    `json:"slot"`
+	Serial  string `json:"serial"`
+	Virtual Bytes  `json:"virtual"`
+	Layer   string `json:"layer,omitempty"` // the id of the layer it rests on
+	Depth   int    `json:"depth"`           // layers below the head
+}
+
+// Reading is a machine's identity as the running guest itself tells it, through
+// the guest agent. Values come from the guest: validated, bounded, not trusted.
+type Reading struct {
+	Hostname   string   `json:"hostname"`
+	MachineID  string   `json:"machine_id"`
+	UUID       string   `json:"uuid"` // SMBIOS, as the guest's kernel reports it
+	MACs       []string `json:"macs"`
+	IPs        []string `json:"ips"`
+	HostKeys   []string `json:"host_keys"` // SSH fingerprints, "SHA256:..."
+	InstanceID string   `json:"instance_id"`
+}
+
+// A Condition is something a machine can be waited for.
+type Condition string
+
+// The conditions, in the order a guest usually reaches them.
+const (
+	WhenAgent     Condition = "agent"      // the guest agent answers
+	WhenSSH       Condition = "ssh"        // an SSH server greets on port 22
+	WhenCloudInit Condition = "cloud-init" // cloud-init is done
+	WhenStopped   Condition = "stopped"
+)
