@@ -1,0 +1,187 @@
+// Package generalize erases the marks of a guest and proves that they are gone.
+//
+// Work goes in three steps over one [Report]: [Plan] reads what is there, [Erase]
+// removes it, [Verify] reads everything again and fails closed, naming what is
+// left. The report of a verified run is the attestation of a template.
+//
+// The package works on a mounted tree and does not mount, sync or unmount it;
+// after an error the tree is to be thrown away. A caller who wants to prove what
+// is on the disk and not what is in memory mounts it again before Verify.
+package generalize
+
+import (
+	"fmt"
+	"io/fs"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/identity"
+	"github.com/clade-vm/clade/rootfs"
+)
+
+// A Report says what is done, or will be done, about the marks of one guest. It
+// holds no secret: of secrets the findings have fingerprints only.
+type Report struct {
+	Tool     string             `json:"tool"` // the version of clade
+	Time     time.Time          `json:"time"` // of the last step, in UTC
+	Marks    []Step             `json:"marks"`
+	Writes   []string           `json:"writes,omitempty"` // what is added so that the guest restores its marks
+	Verified bool               `json:"verified"`         // all was read again, and nothing is left
+	Left     []identity.Finding `json:"left,omitempty"`   // what Verify found
+}
+
+// A Step is the part of one mark in a Report.
+type Step struct {
+	Mark     string             `json:"mark"`
+	Kind     identity.Kind      `json:"kind"`
+	Will     string             `json:"will"`               // what erasing does: "remove", "empty"
+	Findings []identity.Finding `json:"findings,omitempty"` // before erasing
+	Files    int                `json:"files"`              // how many files the findings stand for
+	Size     int64              `json:"size"`               // their bytes
+	Erased   bool               `json:"erased"`
+}
+
+// Plan reads what marks a guest has, and changes nothing. The steps are in the
+// order in which Erase takes them, and those without findings are in it too: they
+// are what Verify proves. An error is of kind Unproven: a mark cannot be read.
+func Plan(fsys fs.FS, marks []identity.Mark) (*Report, error) {
+	r := &Report{Tool: tool(), Time: time.Now().UTC()}
+	for _, m := range ordered(marks) {
+		found, err := m.Read(fsys)
+		if err != nil {
+			return nil, err
+		}
+		r.Marks = append(r.Marks, newStep(m, found))
+	}
+	if unit := identity.Firstboot(fsys, marks); unit != "" && !identity.FirstbootInstalled(fsys, unit) {
+		r.Writes = []string{identity.FirstbootUnit}
+	}
+	return r, nil
+}
+
+func newStep(m identity.Mark, found []identity.Finding) Step {
+	s := Step{Mark: m.Name, Kind: m.Kind, Will: m.Will(), Findings: found}
+	for _, f := range found {
+		s.Files += max(f.Count, 1)
+		s.Size += f.Size
+	}
+	return s
+}
+
+// ordered returns marks in the order of the list, which ends with those that are
+// Last.
+func ordered(marks []identity.Mark) []identity.Mark {
+	place := map[string]int{}
+	for i, m := range identity.All() {
+		place[m.Name] = i
+	}
+	out := slices.Clone(marks)
+	slices.SortFunc(out, func(a, b identity.Mark) int { return place[a.Name] - place[b.Name] })
+	return out
+}
+
+// Erase does what the plan says, the marks that are Last after all else is
+// written, and notes in the plan what is done. The marks are those of the steps by
+// name; one that clade does not know is Invalid. After an error, of kind Unproven
+// or Denied, the tree is generalized in part.
+func Erase(t *rootfs.Tree, plan *Report) error {
+	marks, err := plan.marks()
+	if err != nil {
+		return err
+	}
+	plan.Verified, plan.Left, plan.Time = false, nil, time.Now().UTC()
+	written := false
+	for i, m := range marks {
+		if m.Last && !written {
+			if err := installFirstboot(t, marks); err != nil {
+				return err
+			}
+			written = true
+		}
+		if err := m.Erase(t); err != nil {
+			return err
+		}
+		plan.Marks[i].Erased = true
+	}
+	if written {
+		return nil
+	}
+	return installFirstboot(t, marks)
+}
+
+func installFirstboot(t *rootfs.Tree, marks []identity.Mark) error {
+	unit := identity.Firstboot(t, marks)
+	if unit == "" || identity.FirstbootInstalled(t, unit) {
+		return nil
+	}
+	if err := identity.InstallFirstboot(t, unit); err != nil {
+		return &clade.Error{Op: "write", On: identity.FirstbootUnit, Kind: clade.Unproven, Err: err}
+	}
+	return nil
+}
+
+// Verify reads every mark of r again, and whether the guest will restore what it
+// lacks. It sets r.Verified, r.Left and r.Time. If anything is left, or cannot be
+// read, the error is of kind Unproven and says what.
+func Verify(fsys fs.FS, r *Report) error {
+	r.Verified, r.Left, r.Time = false, nil, time.Now().UTC()
+	marks, err := r.marks()
+	if err != nil {
+		return err
+	}
+	for _, m := range marks {
+		found, err := m.Read(fsys)
+		if err != nil {
+			return err
+		}
+		r.Left = append(r.Left, found...)
+	}
+	if unit := identity.Firstboot(fsys, marks); unit != "" && !identity.FirstbootInstalled(fsys, unit) {
+		return &clade.Error{Op: "verify", On: identity.FirstbootUnit, Kind: clade.Unproven,
+			Err: fmt.Errorf("it is not there, and nothing else would make the keys anew")}
+	}
+	if len(r.Left) > 0 {
+		return leftError(r.Left)
+	}
+	r.Verified = true
+	return nil
+}
+
+// leftError names the first of what is left, and how many more there are.
+func leftError(left []identity.Finding) error {
+	f := left[0]
+	text := fmt.Sprintf("%s is still in /%s", f.Mark, f.Path)
+	if f.Note != "" {
+		text += " (" + f.Note + ")"
+	}
+	if n := len(left) - 1; n > 0 {
+		text += fmt.Sprintf(", and %d more are left", n)
+	}
+	return &clade.Error{Op: "verify", On: "the marks", Kind: clade.Unproven, Err: fmt.Errorf("%s", text)}
+}
+
+// marks returns the marks of r's steps, in their order.
+func (r *Report) marks() ([]identity.Mark, error) {
+	if len(r.Marks) == 0 {
+		return nil, &clade.Error{Op: "read", On: "plan", Kind: clade.Invalid, Err: fmt.Errorf("it has no marks")}
+	}
+	var marks []identity.Mark
+	for _, s := range r.Marks {
+		m, ok := identity.Find(s.Mark)
+		if !ok {
+			return nil, unknown(s.Mark)
+		}
+		marks = append(marks, m)
+	}
+	return marks, nil
+}
+
+// tool is the version of clade that runs.
+func tool() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return "clade " + info.Main.Version
+	}
+	return "clade (devel)"
+}

@@ -1,0 +1,121 @@
+package hold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clade-vm/clade"
+)
+
+// A Process was started by this process and goes on when this process ends.
+type Process struct {
+	PID   int
+	Ended chan struct{} // closed once it ended and was reaped
+	cmd   *exec.Cmd
+}
+
+// Kill ends the process by SIGKILL and returns once it is gone.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // it fails only where the process is gone
+	<-p.Ended
+}
+
+// Start starts cmd as the holder of the lock: in a session of its own, with no
+// file of this process but the lock and what cmd names. Release the lock after
+// it, at the latest when the process is known to be well.
+//
+// The process outlives the caller. While the caller lives it reaps the process,
+// so that no zombie stays; nobody needs to wait for that.
+func (l *Lock) Start(cmd *exec.Cmd) (*Process, error) {
+	// Files that were passed on to this process without close-on-exec, by a shell's
+	// redirection, would be passed on again: whoever waits for their end would
+	// wait as long as the machine runs. Best effort: kernels before 5.11 cannot.
+	_ = unix.CloseRange(3, 1<<30, unix.CLOSE_RANGE_CLOEXEC)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, l.file)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		kind := clade.KindOf(err)
+		if kind == clade.NotFound {
+			kind = clade.Missing
+		}
+		return nil, &clade.Error{Op: "run", On: cmd.Path, Kind: kind, Err: err}
+	}
+	p := &Process{PID: cmd.Process.Pid, Ended: make(chan struct{}), cmd: cmd}
+	go func() {
+		_ = cmd.Wait() // how it ended is told by its traces, to whoever asks
+		close(p.Ended)
+	}()
+	if _, err := l.file.WriteAt([]byte(strconv.Itoa(p.PID)+"\n"), 0); err != nil {
+		p.Kill()
+		return nil, &clade.Error{Op: "write", On: l.file.Name(), Kind: clade.KindOf(err), Err: err}
+	}
+	return p, nil
+}
+
+// Kill ends the holder of the lock at path by SIGKILL and returns once the lock
+// is free. No other process can be hit. Where nobody holds the lock it does
+// nothing; kind Busy where the holder is still being started.
+func Kill(ctx context.Context, path string) error {
+	held, err := Held(path)
+	if err != nil || !held {
+		return err
+	}
+	if err := kill(path); err != nil {
+		if held, _ := Held(path); held {
+			return err
+		}
+		return nil
+	}
+	return Wait(ctx, path)
+}
+
+// kill signals the holder by a pidfd that is opened before the holder is
+// verified, so that the process id cannot change hands in between.
+func kill(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
+	}
+	busy := &clade.Error{Op: "kill", On: "the holder of " + path, Kind: clade.Busy,
+		Err: errors.New("another command is starting it"), Hint: "try again in a moment"}
+	var pid int
+	if _, err := fmt.Sscanf(string(text), "%d\n", &pid); err != nil || pid <= 1 {
+		return busy
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return busy
+	}
+	defer unix.Close(fd)
+	if !hasOpen(pid, path) {
+		return busy
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return &clade.Error{Op: "kill", On: fmt.Sprintf("process %d", pid), Kind: clade.Denied, Err: err}
+	}
+	return nil
+}
+
+// Wait returns once nobody holds the lock at path, or with kind Timeout when ctx
+// ends first.
+func Wait(ctx context.Context, path string) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		held, err := Held(path)
+		if err != nil || !held {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return &clade.Error{Op: "wait for", On: path, Kind: clade.Timeout, Err: ctx.Err()}
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,120 @@
+// Package hypervisor is the seam between the operations and whatever runs the
+// machines: the Driver, the pure data it is given, and its optional abilities.
+//
+// A driver starts machines that outlive the process that started them. It keeps
+// no state of its own: what a machine does is derived from facts in its Place.
+// The package does nothing itself; hypervisortest holds the contract that every
+// driver passes, fake is a driver without a hypervisor.
+package hypervisor
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/clade-vm/clade"
+)
+
+// A Driver runs machines. All methods are safe for concurrent use.
+type Driver interface {
+	// Start powers a machine on and returns once it runs. ctx bounds the start,
+	// not the life of the machine. On an error nothing runs.
+	// Kinds: Busy (it runs already), Missing (no hypervisor), Denied, Invalid.
+	Start(ctx context.Context, p Place, s Spec) error
+	// Status derives what the machine in p does now. A machine that was never
+	// started is Stopped without a reason.
+	Status(ctx context.Context, p Place) (Status, error)
+	// Stop asks the guest to power off and returns once asked, not once off.
+	// Kind NotRunning where nothing runs.
+	Stop(ctx context.Context, p Place) error
+	// Kill ends the machine at once and returns once it is gone. Killing what
+	// does not run is no error.
+	Kill(ctx context.Context, p Place) error
+}
+
+// A Place is where the files of one machine lie.
+type Place struct {
+	Dir string // outlives the machine's runs: lock, logs
+	Run string // sockets; short, since a socket path has at most 107 bytes
+}
+
+// A Spec is everything needed to power a machine on. It is pure data: the same
+// Spec gives the same virtual computer.
+type Spec struct {
+	ID          string         `json:"id"`
+	Name        clade.Name     `json:"name"`
+	UUID        string         `json:"uuid"`
+	Hardware    clade.Hardware `json:"hardware"`
+	Accelerator string         `json:"accelerator"` // "kvm" or "tcg"
+	Disks       []Disk         `json:"disks"`
+	NIC         *NIC           `json:"nic,omitempty"`
+	Seed        string         `json:"seed,omitempty"`  // path of the cloud-init volume
+	NVRAM       string         `json:"nvram,omitempty"` // path of the machine's UEFI variables; made by the driver if not there
+}
+
+// A Disk is one disk of a Spec, in the order of its slots.
+type Disk struct {
+	Path   string `json:"path"`   // a qcow2 file; the format is never probed
+	Serial string `json:"serial"` // as the guest sees it, at most 20 bytes
+}
+
+// A NIC connects a machine to a network: to the switch that dials Socket, or to
+// a bridge of the host.
+type NIC struct {
+	MAC    string `json:"mac"`
+	Socket string `json:"socket,omitempty"` // the hypervisor listens here
+	Bridge string `json:"bridge,omitempty"`
+}
+
+// A Status is what a machine does now, derived from facts.
+type Status struct {
+	State  clade.State
+	Reason string    // why it is stopped: "guest powered off", "killed by signal 9", ...
+	PID    int       // 0 when stopped
+	Since  time.Time // of the last start; zero if never
+}
+
+// A Guester reaches the agent in a running guest.
+type Guester interface {
+	// Guest connects to the agent and returns once it answered; the caller closes
+	// it. Kinds: NotRunning; Timeout where the agent did not answer until ctx ended.
+	Guest(ctx context.Context, p Place) (Guest, error)
+}
+
+// A Guest is a connection to the agent in one guest. Not safe for concurrent use.
+type Guest interface {
+	Exec(ctx context.Context, c clade.Command) (*clade.Exit, error)
+	// ReadFile returns at most limit bytes of a file; kind NotFound if it is not there.
+	ReadFile(ctx context.Context, path string, limit int) ([]byte, error)
+	Interfaces(ctx context.Context) ([]Interface, error)
+	io.Closer
+}
+
+// An Interface is a network interface as the guest reports it.
+type Interface struct {
+	Name string
+	MAC  string
+	IPs  []string
+}
+
+// A Consoler gives access to the serial console of a running machine.
+type Consoler interface {
+	Console(ctx context.Context, p Place) (io.ReadWriteCloser, error)
+}
+
+// A Snapshotter moves a running machine to new heads.
+type Snapshotter interface {
+	// Heads returns the files the running machine writes to, by slot.
+	Heads(ctx context.Context, p Place) ([]string, error)
+	// Switch makes the running machine go on writing in the new heads, one for
+	// each slot, which rest on the files it wrote to so far: all or none. File
+	// systems are frozen meanwhile where an agent answers. It returns how long
+	// the guest stood still and whether its file systems were frozen.
+	Switch(ctx context.Context, p Place, heads []string) (Pause, error)
+}
+
+// A Pause is what switching heads cost the guest.
+type Pause struct {
+	Length time.Duration
+	Frozen bool // file systems were frozen: the old heads are consistent, not only crash-consistent
+}

@@ -1,0 +1,140 @@
+package identity
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// localhost is the hostname of a machine that has none. Of the ways to have none
+// it is the one that boots well everywhere: cloud-init and systemd-hostnamed
+// replace it, dhclient's and networkd's DHCP name is taken (only a static name
+// other than localhost wins over it), and without any of these sudo and mail still
+// resolve their own name. A missing file leaves some of them without a name.
+const localhost = "localhost\n"
+
+// hostnameMarks: the lines of /etc/hosts come first, since they are told apart by
+// the name in /etc/hostname.
+func hostnameMarks() []Mark {
+	toLocalhost := reset{value: ownName, to: func(fs.FS) string { return localhost }}
+	return []Mark{
+		{
+			Name: "hosts", Family: "hostname", Kind: Conflict, Default: true,
+			Why:         "lines of the master's own name make a clone take that name, or another machine, for itself",
+			Source:      "https://www.debian.org/doc/manuals/debian-reference/ch05#_the_hostname_resolution",
+			Paths:       []string{"etc/hosts"},
+			Regenerates: "cloud-init with manage_etc_hosts; otherwise not needed, localhost stays",
+			way:         edit{find: ownHosts, fix: dropOwnHosts},
+		},
+		{
+			Name: "mailname", Family: "hostname", Kind: Conflict, Default: true,
+			Why:         "mail of every clone would come from the master's name",
+			Source:      "man 5 mailname",
+			Paths:       []string{"etc/mailname"},
+			Regenerates: "dpkg-reconfigure of the mail server",
+			way:         toLocalhost,
+		},
+		{
+			Name: "hostname", Family: "hostname", Kind: Conflict, Default: true,
+			Why:         "twins take each other's place in DNS, in DHCP leases, in logs and in monitoring",
+			Source:      "man 5 hostname",
+			Paths:       []string{"etc/hostname"},
+			Regenerates: "cloud-init (local-hostname), or the name that DHCP gives",
+			way:         toLocalhost,
+		},
+		{
+			Name: "hostid", Family: "hostname", Kind: Conflict, Default: true,
+			Why:         "gethostid(3) is the same on twins: ZFS takes a pool for its own that another machine holds; licences too",
+			Source:      "man 3 gethostid; man 8 zgenhostid",
+			Paths:       []string{"etc/hostid"},
+			Regenerates: "zgenhostid; without the file it is derived from the address",
+			way:         remove{value: fingerprint},
+		},
+	}
+}
+
+// ownName returns the name in a text such as /etc/hostname: its first line that is
+// no comment, and "" for those that every machine may have.
+func ownName(text string) string {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if generic(line) {
+			return ""
+		}
+		return line
+	}
+	return ""
+}
+
+// generic reports whether name is one that says "this machine" on any machine.
+func generic(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, "localhost") || strings.HasPrefix(name, "ip6-") || name == "loopback"
+}
+
+// ownHosts returns the names by which /etc/hosts calls the machine itself.
+func ownHosts(fsys fs.FS, _, body string) []string {
+	own := ownNameOf(fsys)
+	var names []string
+	for line := range strings.Lines(body) {
+		for _, name := range ownIn(line, own) {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// ownNameOf returns the short hostname of a guest, in lower case.
+func ownNameOf(fsys fs.FS) string {
+	body, _ := text(fsys, "etc/hostname") // what cannot be read as a name is found by the mark hostname
+	short, _, _ := strings.Cut(ownName(body), ".")
+	return strings.ToLower(short)
+}
+
+// ownIn returns the names in a line of /etc/hosts that are the machine's own: all
+// of 127.0.1.1, where Debian's installer and cloud-init put it, and own, with or
+// without a domain, elsewhere.
+func ownIn(line, own string) []string {
+	line, _, _ = strings.Cut(line, "#")
+	fields := strings.Fields(line)
+	if len(fields) < 2 {
+		return nil
+	}
+	var names []string
+	for _, name := range fields[1:] {
+		lower := strings.ToLower(name)
+		mine := own != "" && (lower == own || strings.HasPrefix(lower, own+"."))
+		if mine || (fields[0] == "127.0.1.1" && !generic(name)) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// dropOwnHosts takes the machine's own names out of /etc/hosts, and with them the
+// lines that have no other.
+func dropOwnHosts(fsys fs.FS, _, body string) (string, error) {
+	own := ownNameOf(fsys)
+	var out strings.Builder
+	for line := range strings.Lines(body) {
+		names := ownIn(line, own)
+		if len(names) == 0 {
+			out.WriteString(line)
+			continue
+		}
+		entry, _, _ := strings.Cut(line, "#")
+		rest := slices.DeleteFunc(strings.Fields(entry), func(f string) bool { return slices.Contains(names, f) })
+		if len(rest) > 1 {
+			out.WriteString(strings.Join(rest, "\t") + "\n")
+		}
+	}
+	if out.Len() == 0 {
+		return "127.0.0.1\tlocalhost\n", nil
+	}
+	return out.String(), nil
+}

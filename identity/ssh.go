@@ -1,0 +1,82 @@
+package identity
+
+import (
+	"bytes"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// sshMarks: the host keys go by default. What is in the homes is the users' and by
+// default stays: an administrator who puts an authorized key into the master
+// wants it in the clones, and the keys that cloud-init put there cannot be told
+// from these; it adds its own again.
+func sshMarks() []Mark {
+	return []Mark{
+		{
+			Name: "ssh-host-keys", Family: "ssh", Kind: Secret, Default: true,
+			Why:         "who has one twin's key can pass for all of them, and clients cannot tell them apart",
+			Source:      "man 8 sshd (AUTHENTICATION, FILES)",
+			Paths:       []string{"etc/ssh/ssh_host_*"},
+			Regenerates: "cloud-init (ssh module); on Debian without it only clade-firstboot.service, Fedora has sshd-keygen",
+			way:         remove{value: hostKey},
+			Firstboot: Piece{
+				Needs:   []string{"usr/sbin/sshd", "usr/bin/ssh-keygen"},
+				Missing: "/etc/ssh/ssh_host_*_key",
+				Command: "/usr/bin/ssh-keygen -A",
+				Before:  []string{"ssh.service", "sshd.service"},
+			},
+		},
+		{
+			Name: "dropbear-host-keys", Family: "ssh", Kind: Secret, Default: true,
+			Why:         "as the host keys of OpenSSH",
+			Source:      "man 8 dropbear (-R, -r)",
+			Paths:       []string{"etc/dropbear/dropbear_*_host_key", "etc/dropbear/dropbear_*_host_key.pub"},
+			Regenerates: "clade-firstboot.service: Debian's dropbear makes them at installation only",
+			way:         remove{},
+			Firstboot: Piece{
+				Needs:   []string{"usr/sbin/dropbear", "usr/bin/dropbearkey", "etc/dropbear"},
+				Missing: "/etc/dropbear/dropbear_*_host_key",
+				Command: "/usr/bin/dropbearkey -t ed25519 -f /etc/dropbear/dropbear_ed25519_host_key",
+				Before:  []string{"dropbear.service"},
+			},
+		},
+		{
+			Name: "ssh-authorized-keys", Family: "ssh", Kind: Residue, Default: false,
+			Why:         "who could enter the master can enter every clone",
+			Source:      "man 8 sshd (AUTHORIZED_KEYS FILE FORMAT)",
+			Paths:       []string{"~/.ssh/authorized_keys", "~/.ssh/authorized_keys2"},
+			Regenerates: "cloud-init adds the keys it is given; others must be put there",
+			way:         remove{},
+		},
+		{
+			Name: "ssh-known-hosts", Family: "ssh", Kind: Residue, Default: false,
+			Why:         "tells which machines the master's users have visited",
+			Source:      "man 8 sshd (SSH_KNOWN_HOSTS FILE FORMAT)",
+			Paths:       []string{"~/.ssh/known_hosts", "~/.ssh/known_hosts.old"},
+			Regenerates: "ssh",
+			way:         remove{},
+		},
+		{
+			Name: "ssh-user-keys", Family: "ssh", Kind: Secret, Default: false,
+			Why:         "a user's private key on every clone opens whatever it opens",
+			Source:      "man 1 ssh-keygen (FILES)",
+			Paths:       []string{"~/.ssh/id_*"},
+			Regenerates: "nothing: ssh-keygen, by the user",
+			way:         remove{value: hostKey},
+		},
+	}
+}
+
+// hostKey is the value of a key file: the fingerprint that ssh prints, the same
+// for the private and the public half, where the file can be read as a key.
+func hostKey(data []byte) string {
+	if key, _, _, _, err := ssh.ParseAuthorizedKey(data); err == nil {
+		return ssh.FingerprintSHA256(key)
+	}
+	if bytes.HasPrefix(data, []byte("-----BEGIN ")) {
+		if key, err := ssh.ParsePrivateKey(data); err == nil {
+			return ssh.FingerprintSHA256(key.PublicKey())
+		}
+	}
+	return fingerprint(data)
+}
