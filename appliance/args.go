@@ -1,0 +1,140 @@
+package appliance
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/appliance/guest"
+)
+
+// MaxDisks is how many disks one boot takes.
+const MaxDisks = 250
+
+// maxBlock is how many disks get a virtio device each; microvm has 24 slots with
+// its second interrupt controller, and one of them is the port's. More disks
+// share one virtio SCSI bus.
+const maxBlock = 20
+
+// A spec is everything QEMU is told. Its arguments are a pure function of it.
+type spec struct {
+	accel  string
+	ticks  uint64 // kHz, see ticks
+	memory clade.Bytes
+	kernel string
+	initrd string
+	disks  [][]link // the files of each disk, from the top
+	write  []bool   // by disk
+}
+
+// portFD is the number of the connected socket of the port in QEMU.
+const portFD = 3
+
+// cmdline keeps the kernel quiet but for what explains a failure, and makes a
+// panic end the VM at once. No program of a guest runs in the VM: what protects
+// programs from one another only makes it slow. The variable at the end is for
+// the environment of init.
+const cmdline = "console=ttyS0 loglevel=3 panic=-1 reboot=t random.trust_cpu=on cryptomgr.notests " +
+	"mitigations=off lsm=capability scsi_mod.scan=sync " + guest.Variable + "=1"
+
+// serial is how the VM tells disk number i.
+func serial(i int) string { return fmt.Sprintf("clade-%d", i) }
+
+// args returns QEMU's arguments.
+func (s spec) args() ([]string, error) {
+	cpu, line := "host", cmdline
+	if s.accel == "tcg" {
+		cpu, line = "max", fmt.Sprintf("%s tsc_early_khz=%d", cmdline, s.ticks)
+	}
+	args := []string{
+		"-M", "microvm,usb=off,graphics=off",
+		"-accel", s.accel, "-cpu", cpu, "-smp", "1", "-m", fmt.Sprintf("%dM", s.memory/clade.MiB),
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-kernel", s.kernel, "-initrd", s.initrd, "-append", line,
+		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+		"-chardev", fmt.Sprintf("socket,id=port,fd=%d", portFD),
+		"-device", "virtio-serial-device,max_ports=2",
+		"-device", "virtserialport,chardev=port,name=" + guest.PortName,
+	}
+	bus := len(s.disks) > maxBlock
+	if bus {
+		args = append(args, "-device", "virtio-scsi-device,id=scsi")
+	}
+	for i, links := range s.disks {
+		nodes, err := blockdevs(i, links, s.write[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, node := range nodes {
+			args = append(args, "-blockdev", node)
+		}
+		device := fmt.Sprintf("virtio-blk-device,drive=d%d,serial=%s", i, serial(i))
+		if bus {
+			device = fmt.Sprintf("scsi-hd,bus=scsi.0,scsi-id=%d,lun=0,drive=d%d,serial=%s", i, i, serial(i))
+		}
+		args = append(args, "-device", device)
+	}
+	return args, nil
+}
+
+// A blockdev is one node of QEMU's block graph.
+type blockdev struct {
+	Driver   string `json:"driver"`
+	Name     string `json:"node-name"`
+	ReadOnly bool   `json:"read-only"`
+	Discard  string `json:"discard,omitempty"`
+	File     string `json:"file,omitempty"`
+	Filename string `json:"filename,omitempty"`
+	Locking  string `json:"locking,omitempty"`
+}
+
+// blockdevs returns the nodes of a disk, each after those it uses: d0 is the top
+// of the first disk, d0-1 the file below it, d0-1-f the way to that file.
+func blockdevs(disk int, links []link, write bool) ([]string, error) {
+	var nodes []string
+	for i := len(links) - 1; i >= 0; i-- {
+		name := fmt.Sprintf("d%d-%d", disk, i)
+		if i == 0 {
+			name = fmt.Sprintf("d%d", disk)
+		}
+		readOnly := i > 0 || !write
+		file := blockdev{Driver: "file", Name: name + "-f", ReadOnly: readOnly, Filename: links[i].path, Locking: "on"}
+		node := blockdev{Driver: string(links[i].format), Name: name, ReadOnly: readOnly, File: file.Name}
+		if !readOnly {
+			file.Discard, node.Discard = "unmap", "unmap"
+		}
+		for _, n := range []blockdev{file, node} {
+			below := ""
+			if i+1 < len(links) {
+				below = fmt.Sprintf("d%d-%d", disk, i+1)
+			}
+			text, err := n.text(below)
+			if err != nil {
+				return nil, err
+			}
+			nodes = append(nodes, text)
+		}
+	}
+	return nodes, nil
+}
+
+// text returns the node as JSON, resting on the node below if that is not empty.
+// A qcow2 node that rests on nothing says so: what a header says about backing
+// files is never followed by QEMU itself.
+func (n blockdev) text(below string) (string, error) {
+	if n.Driver != string(Qcow2) {
+		text, err := json.Marshal(n)
+		return string(text), err
+	}
+	var backing *string
+	if below != "" {
+		backing = &below
+	}
+	type plain blockdev
+	text, err := json.Marshal(struct {
+		plain
+		Backing *string `json:"backing"`
+	}{plain(n), backing})
+	return string(text), err
+}

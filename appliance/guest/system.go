@@ -1,0 +1,254 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/rootfs"
+)
+
+// A system is one operating system on a machine's disks.
+type system struct {
+	volume *volume
+	subvol string
+	name   string // as it calls itself
+}
+
+// id is how a system is chosen among several.
+func (s system) id() string {
+	if s.subvol != "" {
+		return s.volume.id() + ":" + s.subvol
+	}
+	return s.volume.id()
+}
+
+// A machine is the disks of one guest, and what was learnt of them.
+type machine struct {
+	server  *server
+	volumes []*volume
+	notes   []string
+	mapped  int // how many device-mapper devices were made
+}
+
+// root is where a guest's root is mounted.
+const root = "/run/guest"
+
+// subvolumes are where installers put the root on btrfs, when not at its top.
+var subvolumes = []string{"", "@", "@rootfs", "root", "@root"}
+
+// machine finds the volumes on a machine's disks, which can be written or not. The
+// caller closes it.
+func (s *server) machine(serials []string, write bool) (*machine, error) {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return nil, err
+	}
+	names, err := s.findDisks(serials)
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{server: s}
+	if m.volumes, err = s.volumesOf(names); err != nil {
+		return nil, err
+	}
+	if err := m.activate(write); err != nil {
+		m.close()
+		return nil, err
+	}
+	return m, s.remember(m.volumes)
+}
+
+// close lets go of the machine's disks. It may be called twice.
+func (m *machine) close() {
+	m.server.forget(m.volumes)
+	m.deactivate()
+}
+
+func (m *machine) note(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(m.notes, text) {
+		m.notes = append(m.notes, text)
+	}
+}
+
+// choose returns the operating system to work on: the wanted one, or the only one.
+func (m *machine) choose(wanted string) (*system, error) {
+	systems, failed := m.systems()
+	if len(systems) == 0 {
+		return nil, m.none(failed)
+	}
+	var names []string
+	for _, s := range systems {
+		if s.id() == wanted || len(systems) == 1 && wanted == "" {
+			for _, err := range failed {
+				m.note("%v", err)
+			}
+			return &s, nil
+		}
+		names = append(names, fmt.Sprintf("%s (%s)", s.id(), s.name))
+	}
+	why := fmt.Errorf("they hold %d operating systems: %s", len(systems), strings.Join(names, ", "))
+	if wanted != "" {
+		why = fmt.Errorf("system %.80q is not among %s", wanted, strings.Join(names, ", "))
+	}
+	return nil, &clade.Error{Op: "choose", On: "an operating system on the disks", Kind: clade.Invalid, Err: why,
+		Hint: "name one: --system " + systems[0].id()}
+}
+
+// none explains why no operating system was found.
+func (m *machine) none(failed []error) error {
+	if len(failed) > 0 {
+		return failed[0]
+	}
+	kind, why, hint := clade.NotFound, "they hold none that clade knows", ""
+	for _, v := range m.volumes {
+		switch v.format {
+		case luks, bitlock:
+			kind, why = clade.Unsupported, fmt.Sprintf("%s is locked (%s)", v, v.format)
+			hint = "generalize inside the running machine, where it is unlocked"
+		case raid, ntfs, f2fs, lvm:
+			if kind != clade.NotFound {
+				continue
+			}
+			kind, why = clade.Unsupported, fmt.Sprintf("%s is %s, which is not supported", v, v.format)
+		}
+	}
+	return &clade.Error{Op: "find", On: "an operating system on the disks", Kind: kind, Err: errors.New(why), Hint: hint}
+}
+
+// systems looks at every file system, and returns why some could not be looked at.
+func (m *machine) systems() (found []system, failed []error) {
+	for _, v := range m.volumes {
+		switch v.format {
+		case ext, xfs, btrfs:
+		default:
+			continue
+		}
+		tries := subvolumes[:1]
+		if v.format == btrfs {
+			tries = subvolumes
+		}
+		for _, subvol := range tries {
+			name, err := m.look(v, subvol)
+			if errors.Is(err, clade.NotFound) {
+				continue
+			}
+			if err != nil {
+				failed = append(failed, err)
+				break
+			}
+			if name != "" {
+				found = append(found, system{v, subvol, name})
+				break
+			}
+		}
+	}
+	return found, failed
+}
+
+// look mounts a volume, reading only, and returns the name of the system on it:
+// "" if there is none.
+func (m *machine) look(v *volume, subvol string) (name string, err error) {
+	at := &mounts{mods: m.server.mods}
+	if err := at.add(v, root, subvol); err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, at.unmount()) }()
+	tree, err := rootfs.Open(root)
+	if err != nil {
+		return "", err
+	}
+	defer tree.Close()
+	return systemName(tree), nil
+}
+
+// systemName returns what the system in a tree calls itself, or "" where there is
+// none. With /usr on a volume of its own, its name may be out of sight.
+func systemName(tree *rootfs.Tree) string {
+	is := func(name string) bool {
+		_, err := tree.Lstat(name)
+		return err == nil
+	}
+	if !is("etc") || !is("usr") && !is("bin") || !is("etc/os-release") && !is("etc/fstab") && !is("etc/passwd") {
+		return ""
+	}
+	for _, file := range []string{"etc/os-release", "usr/lib/os-release"} {
+		text, err := rootfs.ReadFile(tree, file, 64<<10)
+		if err != nil {
+			continue
+		}
+		for l := range strings.Lines(string(text)) {
+			if name, ok := strings.CutPrefix(strings.TrimSpace(l), "PRETTY_NAME="); ok {
+				if name = printable(strings.Trim(name, `"'`), 80); name != "" {
+					return name
+				}
+			}
+		}
+	}
+	return "Linux"
+}
+
+// assemble mounts a system's root and, as its fstab says, what else is on the
+// disks. Where write is set, a volume that the guest needs and that is not there
+// is an error of kind NotFound; else it is a note.
+func (m *machine) assemble(s *system, write bool) (*mounts, *rootfs.Tree, error) {
+	at := &mounts{mods: m.server.mods, write: write}
+	fail := func(err error) (*mounts, *rootfs.Tree, error) { return nil, nil, errors.Join(err, at.unmount()) }
+	if err := at.add(s.volume, root, s.subvol); err != nil {
+		return fail(err)
+	}
+	tree, err := rootfs.Open(root)
+	if err != nil {
+		return fail(err)
+	}
+	text, err := rootfs.ReadFile(tree, "etc/fstab", maxFstab)
+	if err != nil && !rootfs.Absent(err) {
+		m.note("the guest's fstab cannot be read: %v", err)
+	}
+	for _, l := range parseFstab(string(text)) {
+		if err := m.attach(at, tree, l); err != nil {
+			tree.Close()
+			return fail(err)
+		}
+	}
+	if s.volume.replay && !write {
+		m.note("%s was not unmounted: its journal is not replayed, what is read may be older than the last writes", s.volume)
+	}
+	return at, tree, nil
+}
+
+// attach mounts one entry of fstab below the root.
+func (m *machine) attach(at *mounts, tree *rootfs.Tree, l line) error {
+	if l.dir == "/" {
+		return nil
+	}
+	must := at.write && !l.lax && !strings.HasPrefix(l.dir, "/mnt/") && !strings.HasPrefix(l.dir, "/media/")
+	err := m.attachVolume(at, tree, l)
+	if err == nil || must {
+		return err
+	}
+	m.note("%s is not looked at: %v", l.dir, err)
+	return nil
+}
+
+func (m *machine) attachVolume(at *mounts, tree *rootfs.Tree, l line) error {
+	v := find(m.volumes, l.spec)
+	if v == nil {
+		return &clade.Error{Op: "mount", On: l.dir, Kind: clade.NotFound,
+			Err:  fmt.Errorf("the guest's fstab has it on %s, which is on none of the disks", l.spec),
+			Hint: "give all disks of the machine"}
+	}
+	name, err := tree.Resolve(l.dir)
+	if err == nil {
+		st, serr := tree.Stat(name)
+		if err = serr; err == nil && !st.IsDir() {
+			err = errors.New("not a directory")
+		}
+	}
+	if err != nil {
+		return &clade.Error{Op: "mount", On: l.dir, Kind: clade.NotFound, Err: err}
+	}
+	return at.add(v, root+"/"+name, l.subvol)
+}

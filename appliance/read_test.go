@@ -1,0 +1,79 @@
+//go:build integration
+
+package appliance
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestReadMany reads ten disks, one of them broken and one locked, in one boot,
+// and shows that no byte of them changed.
+func TestReadMany(t *testing.T) {
+	a, ctx := boot(t)
+	var machines [][]Disk
+	var before []string
+	for i := range 8 {
+		id := fmt.Sprintf("%032x", i+1)
+		files := with(map[string]string{"etc/machine-id": id + "\n", "etc/hostname": fmt.Sprintf("web-%d\n", i)})
+		machines = append(machines, []Disk{{Path: ext4(t, grow(t, files, all), "64M"), Format: Raw}})
+	}
+	machines = append(machines, marked(t), locked(t))
+	for _, m := range machines {
+		before = append(before, digest(t, m[0].Path))
+	}
+	began := time.Now()
+	results, err := a.Read(ctx, machines, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("took %v", time.Since(began))
+	for i, r := range results[:8] {
+		id := fmt.Sprintf("%032x", i+1)
+		if r.Err != nil || r.Reading.MachineID != id || r.Reading.Hostname != fmt.Sprintf("web-%d", i) || len(r.Findings) < 5 {
+			t.Errorf("machine %d: %+v %+v, want machine-id %s and its marks", i, r, r.Reading, id)
+		}
+	}
+	if r := results[8]; r.Err != nil || r.Reading.MachineID != plantedID {
+		t.Errorf("a file system with errors: %+v, want it read all the same", r)
+	}
+	if err := results[9].Err; err == nil || !strings.Contains(err.Error(), "locked") {
+		t.Errorf("a locked disk: %v, want that said", err)
+	}
+	for i, m := range machines {
+		if digest(t, m[0].Path) != before[i] {
+			t.Errorf("disk %d was written", i)
+		}
+	}
+	orphans(t)
+}
+
+// TestReadFleet reads more disks than there are slots for devices of their own:
+// all rest on one layer, as linked clones do.
+func TestReadFleet(t *testing.T) {
+	a, ctx := boot(t)
+	base := plain(t)
+	one := [][]Disk{{{Path: base, Format: Raw}}}
+	began := time.Now()
+	if _, err := a.Read(ctx, one, nil); err != nil {
+		t.Fatal(err)
+	}
+	single := time.Since(began)
+	var machines [][]Disk
+	for range 50 {
+		machines = append(machines, one[0])
+	}
+	began = time.Now()
+	results, err := a.Read(ctx, machines, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("one disk %v, 50 disks %v", single, time.Since(began))
+	for i, r := range results {
+		if r.Err != nil || r.Reading.MachineID != plantedID {
+			t.Errorf("machine %d: %+v", i, r)
+		}
+	}
+}

@@ -1,0 +1,28 @@
+package appliance
+
+import (
+	"debug/elf"
+	"errors"
+
+	"github.com/clade-vm/clade"
+)
+
+// static refuses a binary that cannot be /init: one that needs an interpreter
+// from a file system would end in a kernel panic that explains nothing.
+func static(binary string) error {
+	refuse := func(why error) error {
+		return &clade.Error{Op: "use", On: binary + " as the appliance's init", Kind: clade.Invalid, Err: why,
+			Hint: "build clade with CGO_ENABLED=0"}
+	}
+	f, err := elf.Open(binary)
+	if err != nil {
+		return refuse(err)
+	}
+	defer f.Close()
+	for _, part := range f.Progs {
+		if part.Type == elf.PT_INTERP {
+			return refuse(errors.New("it is dynamically linked"))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+package store
+
+import (
+	"database/sql"
+	"time"
+
+	"github.com/clade-vm/clade"
+)
+
+// Layers returns all layers, oldest first.
+func (tx *Tx) Layers() ([]*clade.Layer, error) {
+	var list []*clade.Layer
+	err := tx.all(func(rows *sql.Rows) error {
+		var l clade.Layer
+		var parent sql.NullString
+		var created int64
+		var attestation []byte
+		err := rows.Scan(&l.ID, &parent, &l.Origin, &l.Digest, &l.Virtual, &l.Size, &l.Allocated, &l.Inode, &l.Modified, &l.Changed, &l.Sealed, &attestation, &created)
+		l.Attestation = attestation
+		l.Parent, l.Created = parent.String, time.Unix(0, created).UTC()
+		list = append(list, &l)
+		return err
+	}, `SELECT id, parent, origin, digest, virtual, size, allocated, inode, modified, changed, sealed, attestation, created
+	    FROM layers ORDER BY created, id`)
+	return list, err
+}
+
+// AddLayer records a layer, sealed or about to be. Kind InUse where its parent is gone.
+func (tx *Tx) AddLayer(l *clade.Layer) error {
+	_, err := tx.exec(`INSERT INTO layers (id, parent, origin, digest, virtual, size, allocated, inode, modified, changed, sealed, attestation, created)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`, l.ID, null(l.Parent), l.Origin, l.Digest, int64(l.Virtual), int64(l.Size), int64(l.Allocated),
+		int64(l.Inode), l.Modified, l.Changed, l.Sealed, []byte(l.Attestation), l.Created.UnixNano())
+	return err
+}
+
+// SealLayer records what proves a layer: its digest and the facts of its file.
+func (tx *Tx) SealLayer(l *clade.Layer) error {
+	_, err := tx.exec(`UPDATE layers SET digest = ?, size = ?, allocated = ?, inode = ?, modified = ?, changed = ?, sealed = 1 WHERE id = ?`,
+		l.Digest, int64(l.Size), int64(l.Allocated), int64(l.Inode), l.Modified, l.Changed, l.ID)
+	return err
+}
+
+// RemoveLayer deletes the record of a layer. Kind InUse while anything rests on it.
+func (tx *Tx) RemoveLayer(id string) error {
+	_, err := tx.exec("DELETE FROM layers WHERE id = ?", id)
+	return err
+}

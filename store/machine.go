@@ -1,0 +1,176 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/clade-vm/clade"
+)
+
+// A Machine is the record of a machine: the part of clade.Machine that is
+// stored (not State, Reason, PID and depths) and what faces never see.
+type Machine struct {
+	clade.Machine
+	Heads    []string // the file names of the heads, by the index of Disks
+	UserData []byte
+	SSHKeys  []string
+}
+
+const machineColumns = `id, name, clone, source, uuid, mac, ip, hostname, instance_id, network, hardware, user, user_data, ssh_keys, created`
+
+// Machines returns all machines by name.
+func (tx *Tx) Machines() ([]*Machine, error) {
+	return tx.machines("ORDER BY name")
+}
+
+// Machine returns one machine. Kind NotFound.
+func (tx *Tx) Machine(name clade.Name) (*Machine, error) {
+	list, err := tx.machines("WHERE name = ?", string(name))
+	if err == nil && len(list) == 0 {
+		err = &clade.Error{Op: "find", On: "machine " + string(name), Kind: clade.NotFound,
+			Hint: "clade ls shows the machines there are"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+func (tx *Tx) machines(where string, args ...any) ([]*Machine, error) {
+	var list []*Machine
+	byID := make(map[string]*Machine)
+	err := tx.all(func(rows *sql.Rows) error {
+		m, err := scanMachine(rows)
+		if err == nil {
+			list, byID[m.ID] = append(list, m), m
+		}
+		return err
+	}, "SELECT "+machineColumns+" FROM machines "+where, args...)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	filter, arg := "", []any(nil)
+	if len(list) == 1 {
+		filter, arg = "WHERE machine = ?", []any{list[0].ID}
+	}
+	err = tx.all(func(rows *sql.Rows) error {
+		var id, head string
+		var d clade.Disk
+		var layer sql.NullString
+		if err := rows.Scan(&id, &d.Slot, &d.Serial, &head, &layer, &d.Virtual); err != nil {
+			return err
+		}
+		d.Layer = layer.String
+		if m := byID[id]; m != nil {
+			m.Disks, m.Heads = append(m.Disks, d), append(m.Heads, head)
+		}
+		return nil
+	}, "SELECT machine, slot, serial, head, layer, virtual FROM disks "+filter+" ORDER BY machine, slot", arg...)
+	return list, err
+}
+
+func scanMachine(rows *sql.Rows) (*Machine, error) {
+	var m Machine
+	var mac sql.NullString
+	var ip, hardware, keys []byte
+	var created int64
+	if err := rows.Scan(&m.ID, &m.Name, &m.Clone, &m.Source, &m.Identity.UUID, &mac, &ip, &m.Identity.Hostname,
+		&m.Identity.InstanceID, &m.Network, &hardware, &m.User, &m.UserData, &keys, &created); err != nil {
+		return nil, err
+	}
+	m.Identity.MAC = mac.String
+	m.Identity.IP, _ = netip.AddrFromSlice(ip)
+	m.Created = time.Unix(0, created).UTC()
+	if err := json.Unmarshal(hardware, &m.Hardware); err != nil {
+		return nil, fmt.Errorf("machine %s: hardware: %w", m.Name, err)
+	}
+	return &m, json.Unmarshal(keys, &m.SSHKeys)
+}
+
+// AddMachine records a new machine. Kinds: Exists, with what is taken; InUse
+// where a layer it rests on is gone.
+func (tx *Tx) AddMachine(m *Machine) error {
+	hardware, err := json.Marshal(m.Hardware)
+	if err != nil {
+		return err
+	}
+	keys, err := json.Marshal(m.SSHKeys)
+	if err != nil {
+		return err
+	}
+	var ip any
+	if m.Identity.IP.IsValid() {
+		ip = m.Identity.IP.AsSlice()
+	}
+	_, err = tx.exec("INSERT INTO machines ("+machineColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		m.ID, string(m.Name), string(m.Clone), m.Source, m.Identity.UUID, null(m.Identity.MAC), ip,
+		string(m.Identity.Hostname), m.Identity.InstanceID, m.Network, string(hardware), m.User, m.UserData, string(keys), m.Created.UnixNano())
+	if err != nil {
+		return tx.taken(m, err)
+	}
+	for i, d := range m.Disks {
+		if _, err := tx.exec("INSERT INTO disks (machine, slot, serial, head, layer, virtual) VALUES (?,?,?,?,?,?)",
+			m.ID, d.Slot, d.Serial, m.Heads[i], null(d.Layer), int64(d.Virtual)); err != nil {
+			return explain("record", "disk of machine "+string(m.Name), err)
+		}
+	}
+	return nil
+}
+
+// taken words a refused machine: the name first, as people know that one.
+func (tx *Tx) taken(m *Machine, err error) error {
+	e := &clade.Error{Op: "create", On: "machine " + string(m.Name), Kind: clade.KindOf(err), Err: err}
+	if e.Kind != clade.Exists {
+		return e
+	}
+	if other, _ := tx.Machine(m.Name); other != nil {
+		e.Err, e.Hint = fmt.Errorf("the name is taken"), "choose another name, or remove it: clade rm "+string(m.Name)
+		return e
+	}
+	others, _ := tx.machines("WHERE network = ? AND (hostname = ? OR ip = ?)", m.Network, string(m.Identity.Hostname), m.Identity.IP.AsSlice())
+	for _, other := range others {
+		what := "address " + m.Identity.IP.String()
+		if other.Identity.Hostname == m.Identity.Hostname {
+			what = "hostname " + string(m.Identity.Hostname)
+		}
+		e.Err = fmt.Errorf("%s is taken by machine %s on network %s", what, other.Name, m.Network)
+		e.Hint = "choose another one, or leave it to clade"
+	}
+	return e
+}
+
+// RemoveMachine deletes the record of a machine.
+func (tx *Tx) RemoveMachine(id string) error {
+	_, err := tx.exec("DELETE FROM machines WHERE id = ?", id)
+	return err
+}
+
+// SetHead makes head the file that the machine's disk writes to, resting on layer.
+func (tx *Tx) SetHead(machine string, slot int, head, layer string) error {
+	_, err := tx.exec("UPDATE disks SET head = ?, layer = ? WHERE machine = ? AND slot = ?", head, null(layer), machine, slot)
+	return err
+}
+
+// Addresses returns the addresses that are taken in a network.
+func (tx *Tx) Addresses(network string) (map[netip.Addr]bool, error) {
+	taken := make(map[netip.Addr]bool)
+	err := tx.all(func(rows *sql.Rows) error {
+		var ip []byte
+		err := rows.Scan(&ip)
+		if addr, ok := netip.AddrFromSlice(ip); ok {
+			taken[addr] = true
+		}
+		return err
+	}, "SELECT ip FROM machines WHERE network = ? AND ip IS NOT NULL", network)
+	return taken, err
+}
+
+func null(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,172 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/store"
+)
+
+func open(t *testing.T, path string) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// machine is a record in which everything that must be unique is n's.
+func machine(n int) *store.Machine {
+	m := &store.Machine{Heads: []string{"disk0-0.qcow2"}, UserData: []byte("#cloud-config\n"), SSHKeys: []string{"ssh-ed25519 AAAA"}}
+	m.Machine = clade.Machine{ID: fmt.Sprint("id", n), Name: clade.Name(fmt.Sprint("m", n)), Clone: clade.Linked, Source: "template t:1",
+		Identity: clade.Identity{UUID: fmt.Sprint("uuid", n), MAC: fmt.Sprint("mac", n), IP: netip.AddrFrom4([4]byte{10, 80, 0, byte(n)}),
+			Hostname: clade.Name(fmt.Sprint("m", n)), InstanceID: fmt.Sprint("i", n)},
+		Hardware: clade.Hardware{CPUs: 2, Memory: clade.GiB, Firmware: clade.BIOS}, Network: "default", User: "debian",
+		Disks:   []clade.Disk{{Serial: fmt.Sprint("serial", n), Virtual: clade.GiB}},
+		Created: time.Unix(1, 2).UTC()}
+	return m
+}
+
+func add(db *store.DB, m *store.Machine) error {
+	return db.Write(context.Background(), func(tx *store.Tx) error { return tx.AddMachine(m) })
+}
+
+func TestMachineComesBackWhole(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	want := machine(1)
+	if err := add(db, want); err != nil {
+		t.Fatal(err)
+	}
+	err := db.Read(t.Context(), func(tx *store.Tx) error {
+		got, err := tx.Machine("m1")
+		if err == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("Machine = %+v, want %+v", got, want)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoTwoShare takes one value at a time from another machine.
+func TestNoTwoShare(t *testing.T) {
+	for name, share := range map[string]func(a, b *store.Machine){
+		"name":        func(a, b *store.Machine) { a.Name = b.Name },
+		"uuid":        func(a, b *store.Machine) { a.Identity.UUID = b.Identity.UUID },
+		"mac":         func(a, b *store.Machine) { a.Identity.MAC = b.Identity.MAC },
+		"ip":          func(a, b *store.Machine) { a.Identity.IP = b.Identity.IP },
+		"hostname":    func(a, b *store.Machine) { a.Identity.Hostname = b.Identity.Hostname },
+		"instance-id": func(a, b *store.Machine) { a.Identity.InstanceID = b.Identity.InstanceID },
+		"serial":      func(a, b *store.Machine) { a.Disks[0].Serial = b.Disks[0].Serial },
+	} {
+		db := open(t, filepath.Join(t.TempDir(), "db"))
+		a, b := machine(1), machine(2)
+		share(a, b)
+		if err := add(db, b); err != nil {
+			t.Fatal(err)
+		}
+		if err := add(db, a); !errors.Is(err, clade.Exists) {
+			t.Errorf("a second machine with the same %s: error = %v, want %v", name, err, clade.Exists)
+		}
+		_ = db.Read(t.Context(), func(tx *store.Tx) error {
+			if list, err := tx.Machines(); err != nil || len(list) != 1 {
+				t.Errorf("%s: %d machines are recorded, want the first alone (%v)", name, len(list), err)
+			}
+			return nil
+		})
+	}
+}
+
+func TestSameAddressOnAnotherNetwork(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	a, b := machine(1), machine(2)
+	b.Identity.IP, b.Identity.Hostname, b.Network = a.Identity.IP, a.Identity.Hostname, "other"
+	if err := errors.Join(add(db, a), add(db, b)); err != nil {
+		t.Errorf("one address on two networks: %v, want no error", err)
+	}
+}
+
+func TestLayerStaysWhileSomethingRestsOnIt(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	m := machine(1)
+	m.Disks[0].Layer = "b"
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
+		return errors.Join(tx.AddLayer(&clade.Layer{ID: "a"}), tx.AddLayer(&clade.Layer{ID: "b", Parent: "a"}), tx.AddMachine(m))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"a", "b"} {
+		err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.RemoveLayer(id) })
+		if !errors.Is(err, clade.InUse) {
+			t.Errorf("RemoveLayer(%s) = %v, want %v", id, err, clade.InUse)
+		}
+	}
+	orphan := machine(2)
+	orphan.Disks[0].Layer = "gone"
+	if err := add(db, orphan); !errors.Is(err, clade.InUse) {
+		t.Errorf("a machine on a layer that is not there: error = %v, want %v", err, clade.InUse)
+	}
+}
+
+func TestWriteIsAllOrNothing(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	stop := errors.New("stop")
+	err := db.Write(t.Context(), func(tx *store.Tx) error { return errors.Join(tx.AddMachine(machine(1)), stop) })
+	if !errors.Is(err, stop) {
+		t.Fatalf("Write = %v, want %v", err, stop)
+	}
+	_ = db.Read(t.Context(), func(tx *store.Tx) error {
+		if _, err := tx.Machine("m1"); !errors.Is(err, clade.NotFound) {
+			t.Errorf("Machine after a failed Write: error = %v, want %v", err, clade.NotFound)
+		}
+		return nil
+	})
+}
+
+func TestManyOpenANewDatabaseAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			db, err := store.Open(t.Context(), path)
+			if err == nil {
+				err = errors.Join(add(db, machine(i+1)), db.Close())
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestDamagedAndNewerDatabases(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	if err := os.WriteFile(path, []byte("this is no database, and long enough to be sure of it"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), path); !errors.Is(err, clade.Corrupt) {
+		t.Errorf("Open(text file) = %v, want %v", err, clade.Corrupt)
+	}
+}
+
+func TestDatabaseIsPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	open(t, path)
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm()&0o077 != 0 {
+		t.Errorf("mode = %v (%v), want nothing for others: user data may be secret", st.Mode(), err)
+	}
+}
