@@ -1,0 +1,202 @@
+package host_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/qcow2"
+)
+
+// TestKilledAfterEachStep kills a command after its first step, its second, and
+// so on until it comes through, each time in a new home. Whatever the step, the
+// next command must find a clean home in which the act happened or did not.
+func TestKilledAfterEachStep(t *testing.T) {
+	acts := map[string]struct {
+		before []string // what is done first
+		act    string
+		happen func(*host.Host) bool // whether the act happened
+		least  int                   // steps the act has at least, so that none goes unseen
+	}{
+		"build":               {nil, "build x", hasMachine("x"), 4},
+		"template":            {[]string{"start m", "kill m"}, "template m", hasTemplates(2), 5},
+		"template of running": {[]string{"start m"}, "template m", hasTemplates(2), 9},
+		"linked clone":        {nil, "linked t c", hasMachine("c"), 4},
+		"full clone":          {[]string{"build x"}, "full x c", hasMachine("c"), 4},
+		"clone of machine":    {[]string{"start m"}, "adopt m c", hasMachine("c"), 10},
+		"start":               {nil, "start m", runs("m"), 2},
+		"remove machine":      {[]string{"linked t c"}, "rm c", lacksMachine("c"), 2},
+		"remove template":     {[]string{"rm m"}, "untemplate t", hasTemplates(0), 3},
+	}
+	for name, test := range acts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for step := 1; ; step++ {
+				if killed(t, test.before, test.act, test.happen, step) {
+					continue
+				}
+				if step <= test.least {
+					t.Errorf("the act came through after %d steps, want at least %d to be killed at", step-1, test.least)
+				}
+				return
+			}
+		})
+	}
+}
+
+// killed runs act in a process that dies after step, and checks what is found.
+// It returns false when the act had fewer steps.
+func killed(t *testing.T, before []string, act string, happened func(*host.Host) bool, step int) bool {
+	t.Helper()
+	h, dir := home(t)
+	for _, b := range before {
+		must(t, h, b)
+	}
+	bottom := digests(t, h)
+	source := strings.Fields(act)[1]
+	cmd := exec.Command(os.Args[0], "child", dir, act, strconv.Itoa(step))
+	out, err := cmd.CombinedOutput()
+	exit, _ := errors.AsType[*exec.ExitError](err)
+	died := exit != nil && exit.Sys().(syscall.WaitStatus).Signaled()
+	if err != nil && !died {
+		t.Fatalf("step %d: %s: %v\n%s", step, act, err, out)
+	}
+	if !died && !happened(h) {
+		t.Errorf("%s came through but did not happen", act)
+	}
+	next := open(t, dir)
+	after := happened(next)
+	must(t, next, "build next") // any next command cleans up
+	if got := happened(next); got != after {
+		t.Errorf("step %d: %s: happened = %v before the next command, %v after", step, act, after, got)
+	}
+	clean(t, next, dir)
+	for id, digest := range digests(t, next) {
+		if was, is := bottom[id], digest; was != "" && was != is {
+			t.Errorf("step %d: %s: layer %s changed", step, act, id)
+		}
+	}
+	if strings.HasPrefix(act, "template") || strings.HasPrefix(act, "adopt") {
+		must(t, next, "kill "+source)
+		must(t, next, "start "+source) // its source goes on
+	}
+	return died
+}
+
+func digests(t *testing.T, h *host.Host) map[string]string {
+	t.Helper()
+	l, err := h.Lineage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := make(map[string]string)
+	for _, layer := range l.Layers {
+		sums[layer.ID] = layer.Digest
+	}
+	return sums
+}
+
+// clean checks that the home holds what its records say and nothing else, and
+// that every layer is sealed and intact.
+func clean(t *testing.T, h *host.Host, dir string) {
+	t.Helper()
+	l, err := h.Lineage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := list(t, dir, "tmp"); len(got) != 0 {
+		t.Errorf("tmp holds %v, want nothing", got)
+	}
+	var layers, machines []string
+	for _, layer := range l.Layers {
+		layers = append(layers, layer.ID)
+		rests(t, filepath.Join(dir, "layers", layer.ID, "layer.qcow2"), layer.Parent)
+		if !layer.Sealed {
+			t.Errorf("layer %s is not sealed", layer.ID)
+		}
+	}
+	for _, m := range l.Machines {
+		machines = append(machines, m.ID)
+		heads, _ := filepath.Glob(filepath.Join(dir, "machines", m.ID, "disk*"))
+		if len(heads) != len(m.Disks) {
+			t.Errorf("machine %s has the files %v for %d disks", m.Name, heads, len(m.Disks))
+		}
+		for _, head := range heads {
+			rests(t, head, m.Disks[0].Layer)
+		}
+	}
+	slices.Sort(layers)
+	slices.Sort(machines)
+	if got := list(t, dir, "layers"); !slices.Equal(got, layers) {
+		t.Errorf("layers holds %v, records say %v", got, layers)
+	}
+	if got := list(t, dir, "machines"); !slices.Equal(got, machines) {
+		t.Errorf("machines holds %v, records say %v", got, machines)
+	}
+	if verdicts, err := h.Verify(t.Context(), nil, nil); err != nil {
+		t.Errorf("Verify = %v, %v", verdicts, err)
+	}
+}
+
+// rests checks that the image at path names the file of the layer it rests on, so
+// that whoever opens the path finds it.
+func rests(t *testing.T, path, layer string) {
+	t.Helper()
+	backing, _, err := qcow2.Backing(path)
+	if err != nil {
+		t.Error(err)
+	}
+	if layer == "" && backing == "" {
+		return
+	}
+	file := filepath.Join(filepath.Dir(path), backing)
+	if _, err := os.Stat(file); err != nil || filepath.Base(filepath.Dir(file)) != layer {
+		t.Errorf("%s rests on %q, which leads to %s (%v); its record says layer %s", path, backing, file, err, layer)
+	}
+}
+
+func list(t *testing.T, dir, sub string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, sub))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func hasMachine(name clade.Name) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		_, err := h.Machine(ctx, name)
+		return err == nil
+	}
+}
+
+func lacksMachine(name clade.Name) func(*host.Host) bool {
+	return func(h *host.Host) bool { return !hasMachine(name)(h) }
+}
+
+func hasTemplates(n int) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		list, err := h.Templates(ctx)
+		return err == nil && len(list) == n
+	}
+}
+
+func runs(name clade.Name) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		m, err := h.Machine(ctx, name)
+		return err == nil && m.State == clade.Running
+	}
+}

@@ -1,0 +1,120 @@
+package host
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/store"
+)
+
+// The names of everything in a home. docs/architecture.md explains them.
+const (
+	databaseFile    = "clade.db"
+	layersDir       = "layers"   // <id>/layer.qcow2, 0444
+	machinesDir     = "machines" // <id>/: heads, seed, NVRAM, the driver's files
+	tmpDir          = "tmp"      // <operation>/: what is being built aside
+	keysDir         = "keys"
+	homeLock        = "home.lock"        // shared: placing; exclusive: sweeping
+	operationLock   = "lock"             // in tmp/<operation>: held while it lives
+	frozenFile      = "machine"          // in tmp/<operation>: whose heads it freezes
+	machineLock     = "command.lock"     // in machines/<id>: held by the command that works on it
+	seedFile        = "seed.img"         // in machines/<id>: the cloud-init volume, made at start
+	nvramFile       = "nvram.fd"         // in machines/<id>: UEFI variables
+	keyFile         = "id_ed25519"       // in keys: the home's own SSH key
+	knownHostsFile  = "known_hosts"      // in machines/<id>: the guest's SSH host keys
+	acceleratorFile = "accelerator.json" // in the cache: the answer of the functional probe
+	mastersDir      = "masters"          // in the cache: built masters by recipe
+	layerFile       = "layer.qcow2"      // in layers/<id>: as deep as heads, so that one relative name serves both
+	qcow2Ext        = ".qcow2"
+)
+
+// The names of what lies in the run directory.
+const (
+	switchesDir   = "net" // <network>/
+	switchControl = "ctl"
+	switchLog     = "switch.log"
+	nicSocket     = "nic" // in <machine id>/: the hypervisor listens, the switch dials
+)
+
+func (h *Host) path(parts ...string) string {
+	return filepath.Join(append([]string{h.Dir}, parts...)...)
+}
+
+func (h *Host) layerDir(id string) string { return h.path(layersDir, id) }
+
+func (h *Host) layerPath(id string) string { return h.path(layersDir, id, layerFile) }
+
+func (h *Host) machineDir(id string) string { return h.path(machinesDir, id) }
+
+func (h *Host) place(id string) hypervisor.Place {
+	return hypervisor.Place{Dir: h.machineDir(id), Run: filepath.Join(h.Run, id)}
+}
+
+func (h *Host) headPaths(m *store.Machine) []string {
+	paths := make([]string, len(m.Heads))
+	for i, head := range m.Heads {
+		paths[i] = filepath.Join(h.machineDir(m.ID), head)
+	}
+	return paths
+}
+
+// headName is the name of a disk's head; the generation grows with each freeze.
+func headName(slot, generation int) string {
+	return fmt.Sprintf("disk%d-%d%s", slot, generation, qcow2Ext)
+}
+
+// nextHead returns the name after head's.
+func nextHead(slot int, head string) string {
+	var s, generation int
+	_, _ = fmt.Sscanf(strings.TrimSuffix(head, qcow2Ext), "disk%d-%d", &s, &generation)
+	return headName(slot, generation+1)
+}
+
+var idAlphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// newID returns ten random letters and digits: short, since they are part of
+// socket paths; unique by database constraint.
+func newID() string {
+	var b [7]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	return idAlphabet.EncodeToString(b[:])[:10]
+}
+
+// fileError says what was tried on what, and hints at what mends the common
+// failures of files. An error that has a hint keeps it.
+func fileError(op, on string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &clade.Error{Op: op, On: on, Kind: clade.KindOf(err), Err: err}
+	if clade.HintOf(err) != "" {
+		return e
+	}
+	switch e.Kind {
+	case clade.NoSpace:
+		e.Hint = "free some space: clade du shows who takes it"
+	case clade.Denied:
+		e.Hint = "check who owns the file and whether the file system is read-only"
+	}
+	if errors.Is(err, syscall.EMFILE) {
+		e.Hint = "raise the limit of open files (ulimit -n), or do less at once"
+	}
+	return e
+}
+
+// syncDir makes the names in dir survive a power cut.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,239 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/qcow2"
+	"github.com/clade-vm/clade/store"
+	"github.com/clade-vm/clade/undo"
+)
+
+// freeze turns the machine's heads into layers; the machine goes on with new,
+// empty heads, running or not. It returns m as it is then: m.Disks name the new
+// layers. The caller holds the machine.
+//
+// The order survives a kill at any instruction: the new heads and second names
+// (hard links) of the old heads are put in place; then one transaction says that
+// the machine writes to the new heads; then settle makes it true and seals. A
+// freeze that was committed is always rolled forward, by whoever comes next.
+func (h *Host) freeze(ctx context.Context, m *store.Machine, p clade.Progress) (frozen *store.Machine, err error) {
+	on := "machine " + string(m.Name)
+	if err := h.settle(ctx, m); err != nil {
+		return nil, err
+	}
+	if fresh, err := h.fresh(ctx, m); fresh || err != nil {
+		return m, err
+	}
+	p.Tell(clade.Event{Step: "freeze " + on})
+	op, err := h.begin(ctx, "freeze")
+	if err != nil {
+		return nil, err
+	}
+	defer op.end()
+	if err := os.WriteFile(filepath.Join(op.dir, frozenFile), []byte(m.Name), 0o600); err != nil {
+		return nil, fileError("freeze", on, err)
+	}
+	frozen = clone(m)
+	layers := make([]*clade.Layer, len(m.Disks))
+	for i, d := range m.Disks {
+		layers[i] = &clade.Layer{ID: newID(), Parent: d.Layer, Origin: "freeze of " + on, Virtual: d.Virtual, Created: time.Now().UTC()}
+		frozen.Heads[i], frozen.Disks[i].Layer = nextHead(d.Slot, m.Heads[i]), layers[i].ID
+		if err := qcow2.WriteOverlay(filepath.Join(op.dir, frozen.Heads[i]), head(layers[i].ID, d.Virtual)); err != nil {
+			return nil, fileError("freeze", on, err)
+		}
+	}
+	err = h.placing(ctx, func() error { return h.placeFreeze(ctx, m, frozen, layers, op.dir) })
+	if err != nil {
+		return nil, fileError("freeze", on, err)
+	}
+	h.did("freeze committed")
+	return frozen, h.settle(ctx, frozen)
+}
+
+// placeFreeze puts the new heads and the second names of the old ones in place
+// and commits that the machine writes to the new heads.
+func (h *Host) placeFreeze(ctx context.Context, m, frozen *store.Machine, layers []*clade.Layer, built string) (err error) {
+	var u undo.Stack
+	defer u.Unwind(ctx, &err)
+	for i := range m.Disks {
+		head, layer := filepath.Join(h.machineDir(m.ID), frozen.Heads[i]), h.layerPath(layers[i].ID)
+		if err := os.Rename(filepath.Join(built, frozen.Heads[i]), head); err != nil {
+			return err
+		}
+		u.Add("remove "+head, func(context.Context) error { return os.Remove(head) })
+		h.did("freeze: new head in place")
+		if err := os.Mkdir(filepath.Dir(layer), 0o700); err != nil {
+			return err
+		}
+		u.Add("remove "+layer, func(context.Context) error { return os.RemoveAll(filepath.Dir(layer)) })
+		h.did("freeze: layer's directory made")
+		if err := os.Link(filepath.Join(h.machineDir(m.ID), m.Heads[i]), layer); err != nil {
+			return err
+		}
+		h.did("freeze: layer linked")
+		if err := syncDir(filepath.Dir(layer)); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(syncDir(h.machineDir(m.ID)), syncDir(h.path(layersDir))); err != nil {
+		return err
+	}
+	err = h.db.Write(ctx, func(tx *store.Tx) error {
+		for i, d := range frozen.Disks {
+			if err := tx.AddLayer(layers[i]); err != nil {
+				return err
+			}
+			if err := tx.SetHead(m.ID, d.Slot, frozen.Heads[i], d.Layer); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		u.Keep()
+	}
+	return err
+}
+
+// settle completes a committed freeze of m: a machine that still writes to the
+// old heads is moved to the new ones, the old names go, and the layers are
+// sealed. It does nothing when there is nothing to do. The caller holds m.
+func (h *Host) settle(ctx context.Context, m *store.Machine) error {
+	pending, err := h.unsealed(ctx, m)
+	if err != nil || len(pending) == 0 {
+		return err
+	}
+	on := "machine " + string(m.Name)
+	if err := h.moveToHeads(ctx, m); err != nil {
+		return fileError("freeze", on, err)
+	}
+	if err := h.dropOldHeads(m); err != nil {
+		return fileError("freeze", on, err)
+	}
+	for _, l := range pending {
+		if err := sealFile(h.layerPath(l.ID), l); err != nil {
+			return fileError("seal", "layer "+l.ID, err)
+		}
+		h.did("freeze: layer file sealed")
+	}
+	err = h.db.Write(ctx, func(tx *store.Tx) error {
+		for _, l := range pending {
+			if err := tx.SealLayer(l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		h.did("freeze: layers recorded as sealed")
+	}
+	return err
+}
+
+func (h *Host) unsealed(ctx context.Context, m *store.Machine) (pending []*clade.Layer, err error) {
+	mine := make(map[string]bool)
+	for _, d := range m.Disks {
+		mine[d.Layer] = true
+	}
+	err = h.db.Read(ctx, func(tx *store.Tx) error {
+		layers, err := tx.Layers()
+		for _, l := range layers {
+			if mine[l.ID] && !l.Sealed {
+				pending = append(pending, l)
+			}
+		}
+		return err
+	})
+	return pending, err
+}
+
+// moveToHeads makes a running machine write to the heads of its record.
+func (h *Host) moveToHeads(ctx context.Context, m *store.Machine) error {
+	p := h.place(m.ID)
+	status, err := h.Driver.Status(ctx, p)
+	if err != nil || status.State == clade.Stopped {
+		return err
+	}
+	s, ok := h.Driver.(hypervisor.Snapshotter)
+	if !ok {
+		return &clade.Error{Kind: clade.Unsupported, Err: errors.New("this driver cannot freeze a running machine"), Hint: "stop it first"}
+	}
+	now, err := s.Heads(ctx, p)
+	if err != nil {
+		return err
+	}
+	want := h.headPaths(m)
+	moved := len(now) == len(want)
+	for i := range want {
+		moved = moved && filepath.Base(now[i]) == filepath.Base(want[i])
+	}
+	if moved {
+		return nil
+	}
+	pause, err := s.Switch(ctx, p, want)
+	if err != nil {
+		return err
+	}
+	h.Config.Log.Info("moved to new heads", "machine", m.Name, "pause", pause.Length, "frozen", pause.Frozen)
+	h.did("freeze: running machine moved")
+	return nil
+}
+
+// dropOldHeads removes the heads that are not in the record of m: the old names
+// of what is a layer now, and new heads of a freeze that was never committed.
+func (h *Host) dropOldHeads(m *store.Machine) error {
+	current := make(map[string]bool)
+	for _, head := range m.Heads {
+		current[head] = true
+	}
+	dir := h.machineDir(m.ID)
+	for _, name := range names(dir) {
+		if match, _ := filepath.Match("disk*-*"+qcow2Ext, name); match && !current[name] {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+			h.did("freeze: old head's name removed")
+		}
+	}
+	return syncDir(dir)
+}
+
+// fresh tells whether m is stopped and all its heads are as empty as they were
+// made, so that the layers below them already say everything.
+func (h *Host) fresh(ctx context.Context, m *store.Machine) (bool, error) {
+	status, err := h.Driver.Status(ctx, h.place(m.ID))
+	if err != nil || status.State != clade.Stopped {
+		return false, err
+	}
+	for i, d := range m.Disks {
+		if d.Layer == "" {
+			return false, nil
+		}
+		empty, err := qcow2.Empty(filepath.Join(h.machineDir(m.ID), m.Heads[i]))
+		if err != nil || !empty {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// head is an empty head that rests on a layer. The name of that is right in
+// machines/<id> and, once the head is a layer itself, in layers/<id>.
+func head(layer string, virtual clade.Bytes) qcow2.Overlay {
+	return qcow2.Overlay{Virtual: virtual, Backing: fmt.Sprintf("../../%s/%s/%s", layersDir, layer, layerFile), BackingFormat: "qcow2"}
+}
+
+// clone copies a record so that its disks and heads can be changed.
+func clone(m *store.Machine) *store.Machine {
+	c := *m
+	c.Disks = append([]clade.Disk(nil), m.Disks...)
+	c.Heads = append([]string(nil), m.Heads...)
+	return &c
+}

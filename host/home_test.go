@@ -1,0 +1,155 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/generalize"
+	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/hypervisor/fake"
+	"github.com/clade-vm/clade/qcow2"
+	"github.com/clade-vm/clade/recipe"
+)
+
+// TestMain lets the test binary be the processes that tests kill: it is run again
+// as "child DIR ACT STEP", which does the act and dies by SIGKILL after the step.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 4 && os.Args[1] == "child" {
+		os.Exit(child(os.Args[2], os.Args[3], os.Args[4]))
+	}
+	os.Exit(m.Run())
+}
+
+func child(dir, act, step string) int {
+	kill, _ := strconv.Atoi(step)
+	c := config(dir)
+	c.AfterStep = func(string) {
+		if kill--; kill == 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	h, err := host.Open(context.Background(), c)
+	if err == nil {
+		err = errors.Join(perform(context.Background(), h, act), h.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// perform does one act, given as words, on a home.
+func perform(ctx context.Context, h *host.Host, act string) error {
+	words := strings.Fields(act)
+	name := clade.Name(words[1])
+	var err error
+	switch words[0] {
+	case "build":
+		_, err = h.Build(ctx, clade.BuildSpec{Recipe: "debian-12", Name: name, Options: alone}, nil)
+	case "template":
+		_, err = h.CreateTemplate(ctx, clade.TemplateSpec{Ref: clade.Ref{Name: "t"}, Machine: name}, nil)
+	case "linked", "full", "adopt":
+		spec := clade.CloneSpec{Source: words[1], Names: []clade.Name{clade.Name(words[2])}, Kind: clade.Linked, Options: alone}
+		if words[0] == "full" {
+			spec.Kind, spec.AcceptTwins = clade.Full, true
+		}
+		spec.Generalize = words[0] == "adopt"
+		_, err = h.Clone(ctx, spec, nil)
+	case "start":
+		err = h.Start(ctx, name, nil)
+	case "kill":
+		err = h.Kill(ctx, name)
+	case "rm":
+		_, err = h.Remove(ctx, name)
+	case "untemplate":
+		_, err = h.RemoveTemplate(ctx, clade.Ref{Name: name})
+	default:
+		err = fmt.Errorf("no such act: %s", act)
+	}
+	return err
+}
+
+var ctx = context.Background()
+
+// alone keeps machines off networks, whose switches would need real machines.
+var alone = clade.Options{Network: "none"}
+
+// eraser stands for the appliance: it proves whatever it is given.
+type eraser struct{}
+
+func (eraser) Generalize(_ context.Context, disks []string, _ clade.Progress) (*generalize.Report, error) {
+	for _, disk := range disks {
+		name, _, err := qcow2.Backing(disk)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(filepath.Join(filepath.Dir(disk), name)); err != nil {
+			return nil, fmt.Errorf("what %s rests on cannot be found: %w", disk, err)
+		}
+	}
+	return &generalize.Report{Tool: "test", Verified: true}, nil
+}
+
+func config(dir string) host.Config {
+	return host.Config{
+		Dir: dir, Run: filepath.Join(dir, "run"), Cache: filepath.Join(dir, "cache"),
+		Driver: fake.New(), Generalizer: eraser{},
+		Accelerator: func(context.Context, clade.Progress) (string, error) { return "tcg", nil },
+		BuildDisk: func(_ context.Context, _ *recipe.Recipe, dst string, _ clade.Progress) error {
+			return qcow2.WriteOverlay(dst, qcow2.Overlay{Virtual: clade.GiB})
+		},
+		Self: []string{"/bin/false"},
+	}
+}
+
+// home opens a new home with a master machine m; template t:1 is made from it.
+func home(t *testing.T) (*host.Host, string) {
+	t.Helper()
+	dir := t.TempDir()
+	h := open(t, dir)
+	for _, act := range []string{"build m", "template m"} {
+		must(t, h, act)
+	}
+	return h, dir
+}
+
+func open(t *testing.T, dir string) *host.Host {
+	t.Helper()
+	h, err := host.Open(t.Context(), config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := context.Background()
+		machines, err := h.Machines(ctx)
+		for _, m := range machines {
+			err = errors.Join(err, h.Kill(ctx, m.Name))
+		}
+		if err = errors.Join(err, h.Close()); err != nil && !strings.Contains(err.Error(), "closed") {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func must(t *testing.T, h *host.Host, act string) {
+	t.Helper()
+	if err := perform(t.Context(), h, act); err != nil {
+		t.Fatalf("%s: %v", act, err)
+	}
+}
+
+func contextWithSeconds(n int) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(n)*time.Second)
+}

@@ -1,0 +1,138 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/store"
+	"golang.org/x/sys/unix"
+)
+
+// lockWait is how long a command waits for another one to be done with a machine.
+const lockWait = 20 * time.Second
+
+// lock takes a flock on path, waiting until ctx ends. The lock is gone with the
+// file's Close, or with the process. Kind Busy when ctx ended first.
+func lock(ctx context.Context, path string, how int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(err, f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(&clade.Error{Kind: clade.Busy, Err: errors.New("another command works on it"), Hint: "try again when it is done"}, f.Close())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// tryLock takes a flock if nobody holds one that conflicts, else returns nil.
+func tryLock(path string, how int) *os.File {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	f, err := lock(ended, path, how)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// hold locks a machine for one command and reads its record under the lock, so
+// that what it says cannot change meanwhile. Call the returned func when done.
+// Kinds: NotFound; Busy where another command holds it for longer than lockWait.
+func (h *Host) hold(ctx context.Context, name clade.Name, op string) (*store.Machine, func(), error) {
+	return h.holdWithin(ctx, lockWait, name, op)
+}
+
+func (h *Host) holdWithin(ctx context.Context, limit time.Duration, name clade.Name, op string) (*store.Machine, func(), error) {
+	on := "machine " + string(name)
+	wait, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	m, err := h.record(ctx, name)
+	if err != nil {
+		return nil, nil, retitle(op, err)
+	}
+	f, err := lock(wait, filepath.Join(h.machineDir(m.ID), machineLock), unix.LOCK_EX)
+	if err != nil {
+		return nil, nil, fileError(op, on, err)
+	}
+	if m, err = h.record(ctx, name); err != nil {
+		_ = f.Close()
+		return nil, nil, retitle(op, err)
+	}
+	return m, func() { _ = f.Close() }, nil
+}
+
+// retitle makes op the act of an error that was found while looking something up.
+func retitle(op string, err error) error {
+	if e, ok := errors.AsType[*clade.Error](err); ok {
+		titled := *e
+		titled.Op = op
+		return &titled
+	}
+	return &clade.Error{Op: op, Kind: clade.KindOf(err), Err: err}
+}
+
+func (h *Host) record(ctx context.Context, name clade.Name) (m *store.Machine, err error) {
+	err = h.db.Read(ctx, func(tx *store.Tx) error {
+		m, err = tx.Machine(name)
+		return err
+	})
+	return m, err
+}
+
+// An operation is a directory in tmp in which something is built aside. While
+// its lock is held, nobody sweeps it.
+type operation struct {
+	dir  string
+	lock *os.File
+}
+
+// begin starts an operation. End it.
+func (h *Host) begin(ctx context.Context, verb string) (*operation, error) {
+	placing, err := lock(ctx, h.path(homeLock), unix.LOCK_SH)
+	if err != nil {
+		return nil, fileError(verb, "home "+h.Dir, err)
+	}
+	defer placing.Close()
+	dir := h.path(tmpDir, fmt.Sprintf("%s-%s", verb, newID()))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fileError(verb, "home "+h.Dir, err)
+	}
+	f, err := lock(ctx, filepath.Join(dir, operationLock), unix.LOCK_EX)
+	if err != nil {
+		return nil, fileError(verb, "home "+h.Dir, errors.Join(err, os.RemoveAll(dir)))
+	}
+	h.did("begin " + verb)
+	return &operation{dir, f}, nil
+}
+
+// end removes the operation's directory with all that was not moved into place.
+func (o *operation) end() {
+	_ = os.RemoveAll(o.dir) // what stays is swept by the next operation
+	_ = o.lock.Close()
+}
+
+// placing runs do, which renames files into place and commits their records,
+// while no sweep can take the files for garbage.
+func (h *Host) placing(ctx context.Context, do func() error) error {
+	f, err := lock(ctx, h.path(homeLock), unix.LOCK_SH)
+	if err != nil {
+		return fileError("lock", "home "+h.Dir, err)
+	}
+	defer f.Close()
+	return do()
+}

@@ -1,0 +1,173 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/store"
+	"golang.org/x/sys/unix"
+)
+
+// restore puts right what killed commands left: half-built things are removed,
+// begun freezes are completed, and networks get their switch back. Every
+// operation that changes the home begins with it.
+func (h *Host) restore(ctx context.Context) error {
+	if err := h.sweep(ctx); err != nil {
+		return err
+	}
+	if err := h.settleAll(ctx); err != nil {
+		return err
+	}
+	return h.tend(ctx)
+}
+
+// sweep removes what lies in a place without a record, and what lies in tmp
+// without a living operation. It does nothing while another command places
+// something: that one's successor sweeps.
+func (h *Host) sweep(ctx context.Context) error {
+	f := tryLock(h.path(homeLock), unix.LOCK_EX)
+	if f == nil {
+		return nil
+	}
+	defer f.Close()
+	for _, name := range names(h.path(tmpDir)) {
+		if err := h.sweepOperation(ctx, h.path(tmpDir, name)); err != nil {
+			return fileError("sweep", h.path(tmpDir, name), err)
+		}
+	}
+	machines, layers, err := h.recorded(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range names(h.path(machinesDir)) {
+		if !machines[id] {
+			if err := h.erase(ctx, id); err != nil {
+				return fileError("sweep", "machine "+id, err)
+			}
+		}
+	}
+	for _, id := range names(h.path(layersDir)) {
+		if !layers[id] {
+			if err := os.RemoveAll(h.layerDir(id)); err != nil {
+				return fileError("sweep", "layer "+id, err)
+			}
+		}
+	}
+	return nil
+}
+
+// sweepOperation removes what an operation built, unless it lives. A new head
+// that a freeze had put in place but not committed goes with it.
+func (h *Host) sweepOperation(ctx context.Context, dir string) error {
+	living := tryLock(filepath.Join(dir, operationLock), unix.LOCK_EX)
+	if living == nil && exists(filepath.Join(dir, operationLock)) {
+		return nil
+	}
+	if living != nil {
+		defer living.Close()
+	}
+	if name, err := os.ReadFile(filepath.Join(dir, frozenFile)); err == nil {
+		m, err := h.record(ctx, clade.Name(name))
+		if err == nil {
+			err = h.dropOldHeads(m)
+		}
+		if err != nil && !errors.Is(err, clade.NotFound) {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// recorded returns the ids of all machines and layers that have a record.
+func (h *Host) recorded(ctx context.Context) (machines, layers map[string]bool, err error) {
+	machines, layers = make(map[string]bool), make(map[string]bool)
+	err = h.db.Read(ctx, func(tx *store.Tx) error {
+		ms, err := tx.Machines()
+		for _, m := range ms {
+			machines[m.ID] = true
+		}
+		ls, err2 := tx.Layers()
+		for _, l := range ls {
+			layers[l.ID] = true
+		}
+		return errors.Join(err, err2)
+	})
+	return machines, layers, err
+}
+
+// erase ends a machine that has no record and removes its files.
+func (h *Host) erase(ctx context.Context, id string) error {
+	p := h.place(id)
+	if err := h.Driver.Kill(ctx, p); err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(p.Dir), os.RemoveAll(p.Run))
+}
+
+// settleAll completes the freezes that killed commands began. A machine that
+// another command holds is that command's to settle.
+func (h *Host) settleAll(ctx context.Context) error {
+	var pending []clade.Name
+	err := h.db.Read(ctx, func(tx *store.Tx) error {
+		layers, err := tx.Layers()
+		if err != nil {
+			return err
+		}
+		unsealed := make(map[string]bool)
+		for _, l := range layers {
+			if !l.Sealed {
+				unsealed[l.ID] = true
+			}
+		}
+		if len(unsealed) == 0 {
+			return nil
+		}
+		machines, err := tx.Machines()
+		for _, m := range machines {
+			for _, d := range m.Disks {
+				if unsealed[d.Layer] {
+					pending = append(pending, m.Name)
+					break
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range pending {
+		m, release, err := h.holdWithin(ctx, 0, name, "settle")
+		if errors.Is(err, clade.Busy) || errors.Is(err, clade.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = h.settle(ctx, m)
+		release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names lists a directory; one that cannot be read has no names to sweep.
+func names(dir string) []string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	list, _ := f.Readdirnames(-1)
+	return list
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

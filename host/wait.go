@@ -1,0 +1,115 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/clade-vm/clade"
+)
+
+// Wait returns once the condition holds for a machine. When ctx ends before, the
+// kind is Timeout; when the machine stops meanwhile, NotRunning.
+func (h *Host) Wait(ctx context.Context, name clade.Name, until clade.Condition, p clade.Progress) error {
+	ready, ok := map[clade.Condition]func(context.Context, clade.Name) (bool, error){
+		clade.WhenAgent:     h.agentAnswers,
+		clade.WhenSSH:       h.sshGreets,
+		clade.WhenCloudInit: h.cloudInitDone,
+		clade.WhenStopped:   h.stopped,
+	}[until]
+	on := "machine " + string(name)
+	if !ok {
+		return &clade.Error{Op: "wait for", On: on, Kind: clade.Invalid, Err: fmt.Errorf("%q is nothing to wait for", until), Hint: "use agent, ssh, cloud-init or stopped"}
+	}
+	step := fmt.Sprintf("wait for %s of %s", until, name)
+	if until == clade.WhenStopped {
+		step = "wait until " + string(name) + " is stopped"
+	}
+	for {
+		p.Tell(clade.Event{Step: step})
+		done, err := ready(ctx, name)
+		if done {
+			p.Tell(clade.Event{Step: step, End: true})
+			return nil
+		}
+		if until != clade.WhenStopped && err == nil {
+			err = h.mustRun(ctx, name)
+		}
+		if ctx.Err() == nil && err != nil {
+			return retitle("wait for", err)
+		}
+		select {
+		case <-ctx.Done():
+			return &clade.Error{Op: "wait for", On: on, Kind: clade.Timeout, Err: fmt.Errorf("%s is not there yet", until),
+				Hint: "wait longer (--timeout), or see what it does: clade logs " + string(name)}
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func (h *Host) mustRun(ctx context.Context, name clade.Name) error {
+	m, err := h.Machine(ctx, name)
+	if err != nil || m.State != clade.Stopped {
+		return err
+	}
+	return &clade.Error{On: "machine " + string(name), Kind: clade.NotRunning, Err: errors.New("it is stopped: " + first(m.Reason, "never started"))}
+}
+
+func (h *Host) stopped(ctx context.Context, name clade.Name) (bool, error) {
+	m, err := h.Machine(ctx, name)
+	return err == nil && m.State == clade.Stopped, err
+}
+
+func (h *Host) agentAnswers(ctx context.Context, name clade.Name) (bool, error) {
+	reach, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	g, _, err := h.guest(reach, name, "wait for")
+	if err != nil {
+		return false, unlessLater(err)
+	}
+	return true, g.Close()
+}
+
+func (h *Host) sshGreets(ctx context.Context, name clade.Name) (bool, error) {
+	reach, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	conn, err := h.Dial(reach, name, 22)
+	if errors.Is(err, clade.Unsupported) || errors.Is(err, clade.NotFound) {
+		return false, err
+	}
+	if err != nil {
+		return false, nil // nobody listens yet
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	banner, err := bufio.NewReader(conn).ReadString('\n')
+	return err == nil && strings.HasPrefix(banner, "SSH-"), nil
+}
+
+// cloudInitDone asks for the file that cloud-init writes last.
+func (h *Host) cloudInitDone(ctx context.Context, name clade.Name) (bool, error) {
+	reach, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	g, _, err := h.guest(reach, name, "wait for")
+	if err != nil {
+		return false, unlessLater(err)
+	}
+	defer g.Close()
+	_, err = g.ReadFile(reach, "/var/lib/cloud/instance/boot-finished", 64)
+	if err != nil {
+		return false, nil // not yet
+	}
+	_, err = g.ReadFile(reach, "/run/cloud-init/result.json", 64)
+	return err == nil, nil
+}
+
+// unlessLater keeps the errors that waiting does not mend.
+func unlessLater(err error) error {
+	if errors.Is(err, clade.Timeout) || errors.Is(err, clade.Busy) || errors.Is(err, clade.NotRunning) {
+		return nil
+	}
+	return err
+}
