@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) lsVerb() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List machines",
+		Long: `Ls lists all machines with their state, which is asked for at this moment, and why
+those that are stopped are.`,
+		Example: `  clade ls
+  clade ls --json | jq -r '.[] | select(.state == "running") | .identity.ip'`,
+		Args: nothing,
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		machines, err := s.Machines(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.printJSON(filled(machines))
+		}
+		t := &table{}
+		t.row("NAME", "STATE", "IP", "SOURCE", "CLONE", "CPUS", "MEMORY", "DISK", "REASON")
+		for _, m := range machines {
+			t.row(string(m.Name), string(m.State), address(m), m.Source, string(m.Clone), strconv.Itoa(m.Hardware.CPUs),
+				m.Hardware.Memory.String(), virtual(m).String(), m.Reason)
+		}
+		return a.printTable(t)
+	}
+	return cmd
+}
+
+func address(m *clade.Machine) string {
+	if m.Identity.IP.IsValid() {
+		return m.Identity.IP.String()
+	}
+	return ""
+}
+
+func virtual(m *clade.Machine) (sum clade.Bytes) {
+	for _, d := range m.Disks {
+		sum += d.Virtual
+	}
+	return sum
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
+
+func hardware(h clade.Hardware) string {
+	words := []string{fmt.Sprintf("%d processors", h.CPUs), h.Memory.String() + " memory"}
+	if h.CPUs == 1 {
+		words[0] = "1 processor"
+	}
+	if h.Firmware != "" {
+		words = append(words, string(h.Firmware))
+	}
+	return strings.Join(words, ", ")
+}
+
+func (a *app) showVerb() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "show NAME",
+		Short:             "Show a machine",
+		Long:              `Show prints all that is known of a machine.`,
+		Example:           `  clade show web-1 --json`,
+		Args:              takes(1, 1, "NAME"),
+		ValidArgsFunction: a.completeMachine,
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		name, err := clade.ParseName(args[0])
+		if err != nil {
+			return err
+		}
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		m, err := s.Machine(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.printJSON(m)
+		}
+		return a.printTable(describe(m))
+	}
+	return cmd
+}
+
+// describe is a machine as a table of two columns.
+func describe(m *clade.Machine) *table {
+	t := &table{}
+	state := string(m.State)
+	if m.PID > 0 {
+		state += fmt.Sprintf(", process %d", m.PID)
+	}
+	if m.Reason != "" {
+		state += ": " + m.Reason
+	}
+	t.row("machine", string(m.Name))
+	t.row("id", m.ID)
+	t.row("state", state)
+	t.row("source", m.Source)
+	t.row("clone", string(m.Clone))
+	t.row("hostname", string(m.Identity.Hostname))
+	t.row("user", m.User)
+	t.row("network", m.Network)
+	t.row("address", address(m))
+	t.row("MAC", m.Identity.MAC)
+	t.row("UUID", m.Identity.UUID)
+	t.row("instance-id", m.Identity.InstanceID)
+	t.row("hardware", hardware(m.Hardware))
+	for _, d := range m.Disks {
+		base := "rests on nothing"
+		if d.Layer != "" {
+			base = fmt.Sprintf("rests on layer %s, depth %d", d.Layer, d.Depth)
+		}
+		t.row(fmt.Sprintf("disk %d", d.Slot), fmt.Sprintf("%v, serial %s, %s", d.Virtual, d.Serial, base))
+	}
+	t.row("created", when(m.Created))
+	return t
+}

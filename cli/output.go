@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/clade-vm/clade"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// jsonFlag adds --json to a verb that reads.
+func jsonFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("json", false, "print JSON")
+}
+
+// printJSON writes a value for machines.
+func (a *app) printJSON(v any) error {
+	a.bars.stop()
+	e := json.NewEncoder(a.env.Out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// filled makes a list that JSON shows as [], not null, when it is empty.
+func filled[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// A table is aligned columns with a heading.
+type table struct {
+	rows [][]string
+}
+
+// row adds a line. Cells are shown without control characters.
+func (t *table) row(cells ...string) {
+	for i, cell := range cells {
+		if cells[i] = printable(cell); cell == "" {
+			cells[i] = "-"
+		}
+	}
+	t.rows = append(t.rows, cells)
+}
+
+// printTable writes a table to standard output.
+func (a *app) printTable(t *table) error {
+	a.bars.stop()
+	out := bufio.NewWriter(a.env.Out) // tabwriter writes each cell by itself
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	for _, row := range t.rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return errors.Join(w.Flush(), out.Flush())
+}
+
+// print writes one line of data to standard output.
+func (a *app) print(format string, args ...any) error {
+	a.bars.stop()
+	_, err := fmt.Fprintln(a.env.Out, printable(fmt.Sprintf(format, args...)))
+	return err
+}
+
+// printNames writes the names of what was made, one a line, or all as JSON.
+func (a *app) printMade(machines []*clade.Machine, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(filled(machines))
+	}
+	for _, m := range machines {
+		if err := a.print("%s", m.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sequence is a terminal's escape sequence: CSI, OSC, or of two characters.
+var sequence = regexp.MustCompile("\x1b(\\[[0-?]*[ -/]*[@-~]|\\][^\a\x1b]*(\a|\x1b\\\\)?|[^\\[\\]])?")
+
+// harmless takes out of text what would steer a terminal; lines stay lines.
+func harmless(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c == '\n' || c == '\t' {
+			return c
+		}
+		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 {
+			return -1
+		}
+		return c
+	}, sequence.ReplaceAllString(strings.ToValidUTF8(s, "?"), ""))
+}
+
+// printable makes any text one harmless line.
+func printable(s string) string {
+	return strings.Join(strings.FieldsFunc(harmless(s), func(c rune) bool { return c == '\n' || c == '\t' }), " ")
+}
+
+// terminal returns the file behind a stream if that is a terminal.
+func terminal(stream any) (*os.File, bool) {
+	f, ok := stream.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// colours reports whether a stream shows colours.
+func colours(w io.Writer) bool {
+	_, is := terminal(w)
+	return is && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}

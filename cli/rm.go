@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/clade-vm/clade"
+	"github.com/spf13/cobra"
+)
+
+// removal are the flags of the verbs that remove.
+type removal struct {
+	yes, dryRun bool
+}
+
+func (r *removal) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "only show what would go")
+}
+
+func (a *app) rmVerb() *cobra.Command {
+	var r removal
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "rm NAME...",
+		Short: "Remove machines",
+		Long: `Rm shows what will go, asks, and removes machines with their disks. Layers that
+other machines or templates rest on stay. A running machine is refused, unless
+--force is given, which kills it first.`,
+		Example: `  clade rm web-1
+  clade rm web-1 web-2 --yes
+  clade rm web-1 --dry-run`,
+		Args:              takes(1, -1, "NAME..."),
+		ValidArgsFunction: a.completeMachines,
+	}
+	r.add(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "kill machines that run")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		names, err := parseNames(args)
+		if err != nil {
+			return err
+		}
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		machines, err := goingMachines(cmd.Context(), s, names, force)
+		if err != nil {
+			return err
+		}
+		if err := a.showGoing(cmd.Context(), s, machines); err != nil || r.dryRun {
+			return err
+		}
+		if err := a.confirm(cmd, r, len(names), "machine"); err != nil {
+			return err
+		}
+		removed := make([]*clade.Removal, len(machines))
+		err = each(cmd.Context(), names, func(ctx context.Context, name clade.Name) error {
+			return removeOne(ctx, s, name, force, removed, machines)
+		})
+		return errors.Join(err, a.printRemoved(removed, *asJSON))
+	}
+	return cmd
+}
+
+// removeOne removes a machine and notes what that took at its place.
+func removeOne(ctx context.Context, s clade.Services, name clade.Name, force bool, removed []*clade.Removal, machines []*clade.Machine) error {
+	if force {
+		if err := s.Kill(ctx, name); err != nil && !errors.Is(err, clade.NotRunning) {
+			return err
+		}
+	}
+	one, err := s.Remove(ctx, name)
+	for i, m := range machines {
+		if m.Name == name && err == nil {
+			removed[i] = one
+		}
+	}
+	return err
+}
+
+// goingMachines finds the machines to remove and refuses, before anything goes,
+// names given twice and machines that run.
+func goingMachines(ctx context.Context, s clade.Services, names []clade.Name, force bool) ([]*clade.Machine, error) {
+	var machines []*clade.Machine
+	var errs []error
+	seen := map[clade.Name]bool{}
+	for _, name := range names {
+		on := "machine " + string(name)
+		m, err := s.Machine(ctx, name)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case seen[name]:
+			errs = append(errs, &clade.Error{Op: "remove", On: on, Kind: clade.Invalid, Err: errors.New("it is named twice"), Hint: "name it once"})
+		case m.State != clade.Stopped && !force:
+			errs = append(errs, &clade.Error{Op: "remove", On: on, Kind: clade.InUse, Err: errors.New("it is running"),
+				Hint: "stop it first: clade stop " + string(name) + ", or use --force, which kills it"})
+		}
+		seen[name] = true
+		machines = append(machines, m)
+	}
+	return machines, errors.Join(errs...)
+}
+
+// showGoing says which machines will go and what that frees.
+func (a *app) showGoing(ctx context.Context, s clade.Services, machines []*clade.Machine) error {
+	u, err := s.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	own := map[clade.Name]clade.Bytes{}
+	for _, m := range u.Machines {
+		own[m.Name] = m.Exclusive
+	}
+	for _, m := range machines {
+		a.say("machine %s (%s, %v of its own) will be removed", m.Name, m.State, own[m.Name])
+	}
+	return nil
+}
+
+// confirm asks whether n things shall go. Without a terminal, --yes must be given.
+func (a *app) confirm(cmd *cobra.Command, r removal, n int, what string) error {
+	if r.yes {
+		return nil
+	}
+	if n > 1 {
+		what = fmt.Sprintf("%d %ss", n, what)
+	} else {
+		what = "the " + what
+	}
+	if _, ok := terminal(a.env.In); !ok {
+		return &clade.Error{Op: cmd.CommandPath(), Kind: clade.Invalid, Err: errors.New("there is no terminal to ask on"), Hint: "use --yes"}
+	}
+	fmt.Fprintf(a.env.Err, "Remove %s? [y/N] ", what)
+	answer, err := bufio.NewReader(a.env.In).ReadString('\n')
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	if err != nil {
+		fmt.Fprintln(a.env.Err)
+	}
+	a.say("nothing was removed")
+	return exitStatus(statusError)
+}
+
+// printRemoved says what went and what stayed. Removals that failed are nil.
+func (a *app) printRemoved(removed []*clade.Removal, asJSON bool) error {
+	done := []*clade.Removal{}
+	for _, r := range removed {
+		if r != nil {
+			done = append(done, r)
+		}
+	}
+	if asJSON {
+		return a.printJSON(done)
+	}
+	for _, r := range done {
+		line := fmt.Sprintf("%s is removed, %v freed", r.Removed, r.Freed)
+		if len(r.Kept) > 0 {
+			line += "; kept for others: " + strings.Join(r.Kept, ", ")
+		}
+		a.say("%s", printable(line))
+	}
+	return nil
+}

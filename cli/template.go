@@ -1,0 +1,215 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/clade-vm/clade"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) templateVerb() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "template",
+		Short: "Make, list and remove templates",
+		Long: `A template is name:version: sealed layers, default hardware, and the proof that no
+identity is left in them. It never changes; a new version is a new template.`,
+		Example: `  clade template create debian-12 --from master
+  clade template ls`,
+		Args: cobra.ArbitraryArgs,
+		RunE: group,
+	}
+	cmd.AddCommand(a.templateCreateVerb(), a.templateLsVerb(), a.templateShowVerb(), a.templateRmVerb())
+	return cmd
+}
+
+func (a *app) templateCreateVerb() *cobra.Command {
+	var from string
+	var skip bool
+	cmd := &cobra.Command{
+		Use:   "create NAME[:VERSION] --from MACHINE",
+		Short: "Make a template of a machine",
+		Long: `Create freezes the machine's disk, erases in an overlay of it everything that must
+not be shared (machine-id, host keys, leases, histories and more), proves that it is
+gone, and seals the result. The machine keeps its identity and goes on, running or
+not. Without a VERSION it is the next number.`,
+		Example: `  clade template create debian-12 --from master
+  clade template create debian-12:2026-01 --from master`,
+		Args:              takes(1, 1, "NAME[:VERSION]"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().StringVar(&from, "from", "", "the machine")
+	cmd.Flags().BoolVar(&skip, "skip-generalize", false, "keep the machine's identity in it: clones must be asked for with --accept-twins")
+	complete(cmd, "from", a.completeMachines)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if from == "" {
+			return usage(cmd, "--from MACHINE is missing")
+		}
+		machine, err := clade.ParseName(from)
+		if err != nil {
+			return err
+		}
+		ref, err := clade.ParseRef(args[0])
+		if err != nil {
+			return err
+		}
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		t, err := s.CreateTemplate(cmd.Context(), clade.TemplateSpec{Ref: ref, Machine: machine, SkipGeneralize: skip}, a.progress())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.printJSON(t)
+		}
+		return a.print("%s", t.Ref())
+	}
+	return cmd
+}
+
+func (a *app) templateLsVerb() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Short:   "List templates",
+		Long:    `Ls lists all templates, what they were made from, and how many machines rest on each.`,
+		Example: `  clade template ls --json`,
+		Args:    nothing,
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		all, err := s.Templates(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.printJSON(filled(all))
+		}
+		t := &table{}
+		t.row("TEMPLATE", "SOURCE", "GENERALIZED", "MACHINES", "DISK", "CREATED")
+		for _, one := range all {
+			var virtual clade.Bytes
+			for _, d := range one.Disks {
+				virtual += d.Virtual
+			}
+			t.row(one.Ref().String(), one.Source, yes(one.Generalized), strconv.Itoa(one.Machines), virtual.String(), when(one.Created))
+		}
+		return a.printTable(t)
+	}
+	return cmd
+}
+
+func (a *app) templateShowVerb() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "show NAME[:VERSION]",
+		Short:             "Show a template",
+		Long:              `Show prints all that is known of a template; with --json also the proof of its generalization.`,
+		Example:           `  clade template show debian-12:1 --json`,
+		Args:              takes(1, 1, "NAME[:VERSION]"),
+		ValidArgsFunction: a.completeTemplates,
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ref, err := clade.ParseRef(args[0])
+		if err != nil {
+			return err
+		}
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		one, err := s.Template(cmd.Context(), ref)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.printJSON(one)
+		}
+		t := &table{}
+		t.row("template", one.Ref().String())
+		t.row("source", one.Source)
+		t.row("generalized", yes(one.Generalized))
+		t.row("user", one.User)
+		t.row("hardware", hardware(one.Hardware))
+		for _, d := range one.Disks {
+			t.row(fmt.Sprintf("disk %d", d.Slot), fmt.Sprintf("%v on layer %s", d.Virtual, d.Layer))
+		}
+		t.row("machines", strconv.Itoa(one.Machines))
+		t.row("created", when(one.Created))
+		return a.printTable(t)
+	}
+	return cmd
+}
+
+func (a *app) templateRmVerb() *cobra.Command {
+	var r removal
+	cmd := &cobra.Command{
+		Use:   "rm NAME[:VERSION]...",
+		Short: "Remove templates",
+		Long: `Rm takes templates away. Layers that clones rest on stay until the last of these
+clones is gone, so no clone is harmed.`,
+		Example: `  clade template rm debian-12:1
+  clade template rm debian-12:1 debian-12:2 --yes`,
+		Args:              takes(1, -1, "NAME[:VERSION]..."),
+		ValidArgsFunction: a.completeTemplates,
+	}
+	r.add(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		refs, err := a.goingTemplates(cmd.Context(), s, args)
+		if err != nil || r.dryRun {
+			return err
+		}
+		if err := a.confirm(cmd, r, len(refs), "template"); err != nil {
+			return err
+		}
+		var removed []*clade.Removal
+		var errs []error
+		for _, ref := range refs {
+			one, err := s.RemoveTemplate(cmd.Context(), ref)
+			removed, errs = append(removed, one), append(errs, err)
+		}
+		return errors.Join(append(errs, a.printRemoved(removed, *asJSON))...)
+	}
+	return cmd
+}
+
+// goingTemplates finds the templates to remove and says what will go.
+func (a *app) goingTemplates(ctx context.Context, s clade.Services, args []string) ([]clade.Ref, error) {
+	var refs []clade.Ref
+	var errs []error
+	for _, arg := range args {
+		ref, err := clade.ParseRef(arg)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		t, err := s.Template(ctx, ref)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		refs = append(refs, t.Ref())
+		switch t.Machines {
+		case 0:
+			a.say("template %s will be removed", t.Ref())
+		case 1:
+			a.say("template %s will be removed; its layers stay for the machine that rests on it", t.Ref())
+		default:
+			a.say("template %s will be removed; its layers stay for the %d machines that rest on it", t.Ref(), t.Machines)
+		}
+	}
+	return refs, errors.Join(errs...)
+}

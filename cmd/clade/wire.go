@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/appliance"
+	"github.com/clade-vm/clade/debian"
+	"github.com/clade-vm/clade/generalize"
+	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/qemu"
+	"github.com/clade-vm/clade/recipe"
+)
+
+// probeLimit is how long a guest may take to boot and answer under KVM, where it
+// takes a second; under a KVM that does not work it hangs.
+const probeLimit = 20 * time.Second
+
+// open wires a host from the adapters and opens the home in dir.
+func open(ctx context.Context, dir string, log *slog.Logger) (*host.Host, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	run, err := runDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	driver := qemu.New(qemu.Config{Log: log})
+	vm := &appliance.Appliance{Dir: filepath.Join(cache, "appliance"), Kernel: os.Getenv("CLADE_KERNEL"), Log: log}
+	works := func(ctx context.Context, _ clade.Progress) bool {
+		ctx, cancel := context.WithTimeout(ctx, probeLimit)
+		defer cancel()
+		return vm.Hello(ctx, "kvm") == nil
+	}
+	accelerator := host.Probe(cache, driver.Version, works)
+	return host.Open(ctx, host.Config{
+		Dir: dir, Run: run, Cache: cache, Driver: driver, Log: log,
+		Generalizer: generalizer{vm, accelerator},
+		Accelerator: accelerator,
+		BuildDisk: func(ctx context.Context, r *recipe.Recipe, dst string, p clade.Progress) error {
+			return debian.Build(ctx, debian.Options{Recipe: r, Dst: dst, Work: filepath.Dir(dst), Log: dst + ".log"}, p)
+		},
+		Checks: func(ctx context.Context, p clade.Progress) []clade.Check { return checks(ctx, driver, vm, p) },
+		Self:   []string{self, "--home", dir},
+	})
+}
+
+// generalizer lets the host generalize in the appliance, under the accelerator
+// that works here.
+type generalizer struct {
+	vm          *appliance.Appliance
+	accelerator func(context.Context, clade.Progress) (string, error)
+}
+
+func (g generalizer) Generalize(ctx context.Context, disks []string, p clade.Progress) (*generalize.Report, error) {
+	accelerator, err := g.accelerator(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	vm := *g.vm
+	vm.Accel = accelerator
+	list := make([]appliance.Disk, len(disks))
+	for i, path := range disks {
+		list[i] = appliance.Disk{Path: path, Format: appliance.Qcow2, Backed: true}
+	}
+	return vm.Generalize(ctx, list, appliance.Options{}, p)
+}
+
+// checks are the doctor's findings about the tools that the adapters drive.
+func checks(ctx context.Context, driver *qemu.Driver, vm *appliance.Appliance, p clade.Progress) []clade.Check {
+	q := clade.Check{Name: "qemu", Required: true}
+	version, err := driver.Version(ctx)
+	if q.OK, q.Found = err == nil, version; err != nil {
+		q.Found, q.Fix = "not found", clade.HintOf(err)
+	}
+	k := clade.Check{Name: "appliance kernel", Required: true}
+	kernel, err := appliance.FindKernel(ctx, vm.Dir, vm.Kernel, p)
+	if k.OK = err == nil; k.OK {
+		k.Found = kernel.Release + " (" + kernel.Source + ")"
+	} else {
+		k.Found, k.Fix = err.Error(), clade.HintOf(err)
+	}
+	return append([]clade.Check{q, k}, debian.Check(ctx)...)
+}

@@ -1,0 +1,146 @@
+package fake
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/clade-vm/clade"
+)
+
+// PlanClone implements clade.Machines.
+func (h *Home) PlanClone(ctx context.Context, spec clade.CloneSpec) (*clade.Plan, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, layer, label, err := h.source(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	each := linkedSize
+	if spec.Kind == clade.Full {
+		each = h.below(layer)
+	}
+	plan := &clade.Plan{Source: label, Kind: spec.Kind, Free: freeSpace, Steps: []string{"write heads", "give identities", "record"}}
+	for _, l := range h.chain(layer) {
+		plan.RestsOn = append(plan.RestsOn, l.ID)
+	}
+	if spec.Kind == clade.Full {
+		plan.RestsOn = nil
+	}
+	for _, name := range spec.Names {
+		plan.Machines = append(plan.Machines, clade.PlanMachine{Name: name, Bytes: each})
+		plan.Bytes += each
+		plan.Virtual += virtualSize
+	}
+	return plan, nil
+}
+
+// Clone implements clade.Machines.
+func (h *Home) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress) ([]*clade.Machine, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.may(ctx, "clone"); err != nil {
+		return nil, err
+	}
+	from, layer, label, err := h.source(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	if m := h.s.Machines[clade.Name(spec.Source)]; m != nil {
+		layer = h.freeze(m).ID
+	}
+	size := h.below(layer)
+	if spec.Kind == clade.Full && h.s.Knobs.Full > 0 && size > h.s.Knobs.Full {
+		return nil, fail("clone", label, clade.NoSpace, "free some space: clade du", "%v needed, %v free", size, h.s.Knobs.Full)
+	}
+	var made []*clade.Machine
+	for _, name := range spec.Names {
+		disk := clade.Disk{Serial: "serial-" + string(name), Virtual: virtualSize}
+		head := size
+		if spec.Kind != clade.Full {
+			disk.Layer, disk.Depth, head = layer, len(h.chain(layer)), linkedSize
+		}
+		m, err := h.add("clone", name, spec.Options, clade.Machine{Clone: spec.Kind, Source: label, User: "debian", Disks: []clade.Disk{disk}})
+		if err != nil {
+			return nil, err
+		}
+		h.s.Heads[name] = head
+		h.s.Guests[m.ID] = from.copy()
+		p.Tell(clade.Event{Step: "clone " + string(name), End: true})
+		made = append(made, copied(m))
+	}
+	return made, nil
+}
+
+// source finds what to clone and refuses what must be refused.
+func (h *Home) source(ctx context.Context, spec clade.CloneSpec) (from *guest, layer, label string, err error) {
+	for i, name := range spec.Names {
+		if _, err := clade.ParseName(string(name)); err != nil {
+			return nil, "", "", err
+		}
+		if h.s.Machines[name] != nil || slices.Contains(spec.Names[:i], name) {
+			return nil, "", "", fail("create", "machine "+string(name), clade.Exists, "choose another name", "the name is taken")
+		}
+	}
+	if m := h.s.Machines[clade.Name(spec.Source)]; m != nil {
+		if !spec.AcceptTwins && !spec.Generalize {
+			return nil, "", "", fail("clone", "machine "+spec.Source, clade.Unproven, "use --generalize", "it is not generalized: clones would share its identity")
+		}
+		g := h.s.Guests[m.ID].copy()
+		if spec.Generalize {
+			g = &guest{Files: g.Files}
+		}
+		return g, m.Disks[0].Layer, "machine " + spec.Source, nil
+	}
+	ref, err := clade.ParseRef(spec.Source)
+	if err != nil {
+		return nil, "", "", err
+	}
+	t, err := h.template(ref)
+	if err != nil {
+		return nil, "", "", fail("clone", spec.Source, clade.NotFound, "clade template ls and clade ls show what there is", "no template and no machine has this name")
+	}
+	if !t.Generalized && !spec.AcceptTwins {
+		return nil, "", "", fail("clone", "template "+t.Ref().String(), clade.Unproven, "use --accept-twins", "it is not generalized: clones would share its identity")
+	}
+	return h.s.Guests[t.Disks[0].Layer], t.Disks[0].Layer, "template " + t.Ref().String(), nil
+}
+
+func (g *guest) copy() *guest {
+	return &guest{MachineID: g.MachineID, Keys: slices.Clone(g.Keys), Instance: g.Instance, Files: maps.Clone(g.Files)}
+}
+
+// freeze makes a machine's head a layer.
+func (h *Home) freeze(m *clade.Machine) *clade.Layer {
+	l := h.addLayer(m.Disks[0].Layer, "freeze of machine "+string(m.Name), h.s.Heads[m.Name])
+	h.s.Guests[l.ID] = h.s.Guests[m.ID].copy()
+	m.Disks[0].Layer, m.Disks[0].Depth = l.ID, len(h.chain(l.ID))
+	h.s.Heads[m.Name] = linkedSize
+	return l
+}
+
+func (h *Home) addLayer(parent, origin string, size clade.Bytes) *clade.Layer {
+	n := h.next()
+	l := &clade.Layer{ID: fmt.Sprintf("l%d", n), Parent: parent, Origin: origin, Digest: fmt.Sprintf("sha256:%064x", n),
+		Virtual: virtualSize, Size: size, Allocated: size, Sealed: true, Created: epoch}
+	h.s.Layers = append(h.s.Layers, l)
+	return l
+}
+
+// chain returns the layers from id down.
+func (h *Home) chain(id string) []*clade.Layer {
+	for _, l := range h.s.Layers {
+		if l.ID == id {
+			return append([]*clade.Layer{l}, h.chain(l.Parent)...)
+		}
+	}
+	return nil
+}
+
+func (h *Home) below(id string) (sum clade.Bytes) {
+	for _, l := range h.chain(id) {
+		sum += l.Allocated
+	}
+	return sum
+}
