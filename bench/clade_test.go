@@ -1,0 +1,142 @@
+//go:build integration
+
+package bench
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/image"
+)
+
+// program builds clade as `make build` does.
+func program(b *testing.B) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "clade")
+	cmd := exec.Command("go", "build", "-o", path, "../cmd/clade")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// A homeful runs whole commands on a home with a master m and a template t:1.
+type homeful struct {
+	*testing.B
+	clade, dir string
+}
+
+func newHome(b *testing.B) *homeful {
+	h := &homeful{b, program(b), b.TempDir()}
+	h.run("import", "m", fragmented(b))
+	h.run("template", "create", "t", "--from", "m", "--skip-generalize")
+	return h
+}
+
+func (h *homeful) run(args ...string) time.Duration {
+	h.Helper()
+	began := time.Now()
+	tool(h.B, h.clade, append([]string{"--home", h.dir, "-q"}, args...)...)
+	return time.Since(began)
+}
+
+// report gives the medians of both sides and their ratio; above 1 ours is faster.
+func report(b *testing.B, count int, ours, theirs []time.Duration, other string) {
+	slices.Sort(ours)
+	slices.Sort(theirs)
+	b.ReportMetric(median(ours).Seconds()*1e3/float64(count), "clade-ms/clone")
+	b.ReportMetric(median(theirs).Seconds()*1e3/float64(count), other+"-ms/clone")
+	b.ReportMetric(median(theirs).Seconds()/median(ours).Seconds(), "times-faster")
+}
+
+// BenchmarkLinkedClones makes 100 linked clones with one command, disks,
+// identities and records, against a loop of qemu-img create that makes disks only.
+func BenchmarkLinkedClones(b *testing.B) {
+	const count = 100
+	h := newHome(b)
+	layers, err := filepath.Glob(filepath.Join(h.dir, "layers", "*", "*"))
+	if err != nil || len(layers) != 1 {
+		b.Fatalf("layers = %v, %v; want one", layers, err)
+	}
+	var ours, theirs []time.Duration
+	round := 0
+	for b.Loop() {
+		round++
+		tool(b, "sync", "-f", h.dir)
+		ours = append(ours, h.run("clone", "t", "-n", fmt.Sprint(count), "--name", fmt.Sprintf("r%d-{n}", round), "--accept-twins"))
+		dir := b.TempDir()
+		tool(b, "sync", "-f", dir)
+		began := time.Now()
+		for i := range count {
+			tool(b, "qemu-img", "create", "-q", "-f", "qcow2", "-b", layers[0], "-F", "qcow2", filepath.Join(dir, fmt.Sprint(i)))
+		}
+		theirs = append(theirs, time.Since(began))
+	}
+	report(b, count, ours, theirs, "qemu-img")
+	heads, err := filepath.Glob(filepath.Join(h.dir, "machines", "*", "disk*"))
+	if err != nil || len(heads) < count {
+		b.Fatalf("%d heads, %v", len(heads), err)
+	}
+	n, err := image.Allocated(heads[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(n)/float64(clade.KiB), "clade-KiB/clone")
+}
+
+// BenchmarkFullClone makes a full clone of the master with one command, against cp.
+func BenchmarkFullClone(b *testing.B) {
+	h := newHome(b)
+	h.run("import", "solid", fragmented(b))
+	var head string
+	for _, path := range must(filepath.Glob(filepath.Join(h.dir, "machines", "*", "disk*"))) {
+		if n, _ := image.Allocated(path); n > 100*clade.MiB {
+			head = path
+		}
+	}
+	var ours, theirs []time.Duration
+	round := 0
+	for b.Loop() {
+		round++
+		name := fmt.Sprintf("full-%d", round)
+		tool(b, "sync", "-f", h.dir)
+		ours = append(ours, h.run("clone", "solid", name, "--full", "--accept-twins"))
+		h.run("rm", "--yes", name)
+		copied := filepath.Join(b.TempDir(), "copy")
+		tool(b, "sync", "-f", h.dir)
+		began := time.Now()
+		tool(b, "cp", "--sparse=always", head, copied)
+		tool(b, "sync", copied) // a clone is on the disk when the command ends
+		theirs = append(theirs, time.Since(began))
+		if err := os.Remove(copied); err != nil {
+			b.Fatal(err)
+		}
+	}
+	report(b, 1, ours, theirs, "cp")
+}
+
+// BenchmarkList lists a home with 1,000 machines.
+func BenchmarkList(b *testing.B) {
+	h := newHome(b)
+	h.run("clone", "t", "-n", "1000", "--name", "m-{n}", "--accept-twins")
+	var times []time.Duration
+	for b.Loop() {
+		times = append(times, h.run("ls"))
+	}
+	slices.Sort(times)
+	b.ReportMetric(median(times).Seconds()*1e3, "median-ms")
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
