@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 )
 
 func (a *app) duVerb() *cobra.Command {
-	cmd := &cobra.Command{
+	return reads(a, &cobra.Command{
 		Use:   "du",
 		Short: "Show what takes how much of the disk",
 		Long: `Du shows for each machine what its guest sees (virtual), what only it takes and would
@@ -18,24 +19,14 @@ who rests on it; and what full copies of all machines would take.`,
 		Example: `  clade du
   clade du --json | jq .allocated`,
 		Args: nothing,
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := a.open(cmd.Context())
+	}, func(ctx context.Context, s clade.Services, _ []string) (*clade.Usage, error) {
+		u, err := s.Usage(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		u, err := s.Usage(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			u.Machines, u.Layers = filled(u.Machines), filled(u.Layers)
-			return a.printJSON(u)
-		}
-		return a.printUsage(u)
-	}
-	return cmd
+		u.Machines, u.Layers = filled(u.Machines), filled(u.Layers)
+		return u, nil
+	}, a.printUsage)
 }
 
 func (a *app) printUsage(u *clade.Usage) error {

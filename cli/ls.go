@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,7 +12,7 @@ import (
 )
 
 func (a *app) lsVerb() *cobra.Command {
-	cmd := &cobra.Command{
+	return reads(a, &cobra.Command{
 		Use:   "ls",
 		Short: "List machines",
 		Long: `Ls lists all machines with their state, which is asked for at this moment, and why
@@ -19,20 +20,10 @@ those that are stopped are.`,
 		Example: `  clade ls
   clade ls --json | jq -r '.[] | select(.state == "running") | .identity.ip'`,
 		Args: nothing,
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := a.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		machines, err := s.Machines(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return a.printJSON(filled(machines))
-		}
+	}, func(ctx context.Context, s clade.Services, _ []string) ([]*clade.Machine, error) {
+		machines, err := s.Machines(ctx)
+		return filled(machines), err
+	}, func(machines []*clade.Machine) error {
 		t := &table{}
 		t.row("NAME", "STATE", "IP", "SOURCE", "CLONE", "CPUS", "MEMORY", "DISK", "REASON")
 		for _, m := range machines {
@@ -40,8 +31,7 @@ those that are stopped are.`,
 				m.Hardware.Memory.String(), virtual(m).String(), m.Reason)
 		}
 		return a.printTable(t)
-	}
-	return cmd
+	})
 }
 
 func address(m *clade.Machine) string {
@@ -79,34 +69,22 @@ func hardware(h clade.Hardware) string {
 }
 
 func (a *app) showVerb() *cobra.Command {
-	cmd := &cobra.Command{
+	return reads(a, &cobra.Command{
 		Use:               "show NAME",
 		Short:             "Show a machine",
 		Long:              `Show prints all that is known of a machine.`,
 		Example:           `  clade show web-1 --json`,
 		Args:              takes(1, 1, "NAME"),
 		ValidArgsFunction: a.completeMachine,
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	}, func(ctx context.Context, s clade.Services, args []string) (*clade.Machine, error) {
 		name, err := clade.ParseName(args[0])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		s, err := a.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		m, err := s.Machine(cmd.Context(), name)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return a.printJSON(m)
-		}
+		return s.Machine(ctx, name)
+	}, func(m *clade.Machine) error {
 		return a.printTable(describe(m))
-	}
-	return cmd
+	})
 }
 
 // describe is a machine as a table of two columns.

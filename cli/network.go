@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"strconv"
 
@@ -60,34 +61,23 @@ func (a *app) networkCreateVerb() *cobra.Command {
 }
 
 func (a *app) networkLsVerb() *cobra.Command {
-	cmd := &cobra.Command{
+	return reads(a, &cobra.Command{
 		Use:     "ls",
 		Short:   "List networks",
 		Long:    `Ls lists all networks and how many machines are on each.`,
 		Example: `  clade network ls --json`,
 		Args:    nothing,
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := a.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		networks, err := s.Networks(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return a.printJSON(filled(networks))
-		}
+	}, func(ctx context.Context, s clade.Services, _ []string) ([]*clade.Network, error) {
+		networks, err := s.Networks(ctx)
+		return filled(networks), err
+	}, func(networks []*clade.Network) error {
 		t := &table{}
 		t.row("NETWORK", "SUBNET", "GATEWAY", "NAT", "MACHINES", "SWITCH")
 		for _, n := range networks {
 			t.row(string(n.Name), n.Subnet, n.Gateway, yes(n.NAT), strconv.Itoa(len(n.Machines)), runs(n))
 		}
 		return a.printTable(t)
-	}
-	return cmd
+	})
 }
 
 func runs(n *clade.Network) string {
@@ -98,32 +88,25 @@ func runs(n *clade.Network) string {
 }
 
 func (a *app) networkShowVerb() *cobra.Command {
-	cmd := &cobra.Command{
+	return reads(a, &cobra.Command{
 		Use:               "show NAME",
 		Short:             "Show a network",
 		Long:              `Show prints all that is known of a network, and the machines on it.`,
 		Example:           `  clade network show default`,
 		Args:              takes(1, 1, "NAME"),
 		ValidArgsFunction: a.completeNetworks,
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	}, func(ctx context.Context, s clade.Services, args []string) (*clade.Network, error) {
 		name, err := clade.ParseName(args[0])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		s, err := a.open(cmd.Context())
+		n, err := s.Network(ctx, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		n, err := s.Network(cmd.Context(), name)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			n.Machines = filled(n.Machines)
-			return a.printJSON(n)
-		}
+		n.Machines = filled(n.Machines)
+		return n, nil
+	}, func(n *clade.Network) error {
 		t := &table{}
 		t.row("network", string(n.Name))
 		t.row("subnet", n.Subnet)
@@ -134,8 +117,7 @@ func (a *app) networkShowVerb() *cobra.Command {
 			t.row(map[bool]string{true: "machines", false: " "}[i == 0], string(m))
 		}
 		return a.printTable(t)
-	}
-	return cmd
+	})
 }
 
 func (a *app) networkRmVerb() *cobra.Command {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,27 @@ import (
 // jsonFlag adds --json to a verb that reads.
 func jsonFlag(cmd *cobra.Command) *bool {
 	return cmd.Flags().Bool("json", false, "print JSON")
+}
+
+// reads makes cmd a verb that reads: it prints what find returns, with --json for
+// machines and else as text writes it.
+func reads[T any](a *app, cmd *cobra.Command, find func(context.Context, clade.Services, []string) (T, error), text func(T) error) *cobra.Command {
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		found, err := find(cmd.Context(), s, args)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.printJSON(found)
+		}
+		return text(found)
+	}
+	return cmd
 }
 
 // printJSON writes a value for machines.

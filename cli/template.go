@@ -73,26 +73,16 @@ not. Without a VERSION it is the next number.`,
 }
 
 func (a *app) templateLsVerb() *cobra.Command {
-	cmd := &cobra.Command{
+	return reads(a, &cobra.Command{
 		Use:     "ls",
 		Short:   "List templates",
 		Long:    `Ls lists all templates, what they were made from, and how many machines rest on each.`,
 		Example: `  clade template ls --json`,
 		Args:    nothing,
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := a.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		all, err := s.Templates(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return a.printJSON(filled(all))
-		}
+	}, func(ctx context.Context, s clade.Services, _ []string) ([]*clade.Template, error) {
+		all, err := s.Templates(ctx)
+		return filled(all), err
+	}, func(all []*clade.Template) error {
 		t := &table{}
 		t.row("TEMPLATE", "SOURCE", "GENERALIZED", "MACHINES", "DISK", "CREATED")
 		for _, one := range all {
@@ -103,36 +93,24 @@ func (a *app) templateLsVerb() *cobra.Command {
 			t.row(one.Ref().String(), one.Source, yes(one.Generalized), strconv.Itoa(one.Machines), virtual.String(), when(one.Created))
 		}
 		return a.printTable(t)
-	}
-	return cmd
+	})
 }
 
 func (a *app) templateShowVerb() *cobra.Command {
-	cmd := &cobra.Command{
+	return reads(a, &cobra.Command{
 		Use:               "show NAME[:VERSION]",
 		Short:             "Show a template",
 		Long:              `Show prints all that is known of a template; with --json also the proof of its generalization.`,
 		Example:           `  clade template show debian-12:1 --json`,
 		Args:              takes(1, 1, "NAME[:VERSION]"),
 		ValidArgsFunction: a.completeTemplates,
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	}, func(ctx context.Context, s clade.Services, args []string) (*clade.Template, error) {
 		ref, err := clade.ParseRef(args[0])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		s, err := a.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		one, err := s.Template(cmd.Context(), ref)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return a.printJSON(one)
-		}
+		return s.Template(ctx, ref)
+	}, func(one *clade.Template) error {
 		t := &table{}
 		t.row("template", one.Ref().String())
 		t.row("source", one.Source)
@@ -145,8 +123,7 @@ func (a *app) templateShowVerb() *cobra.Command {
 		t.row("machines", strconv.Itoa(one.Machines))
 		t.row("created", when(one.Created))
 		return a.printTable(t)
-	}
-	return cmd
+	})
 }
 
 func (a *app) templateRmVerb() *cobra.Command {
