@@ -30,6 +30,7 @@ var floors = map[string]string{
 	"recipe":                    "",
 	"rootfs":                    "",
 	"identity":                  "rootfs",
+	"identity/identitytest":     "rootfs", // plants, for tests
 	"generalize":                "rootfs identity",
 	"audit":                     "rootfs identity",
 	"hypervisor":                "",

@@ -9,11 +9,13 @@ import (
 	"testing"
 
 	"github.com/clade-vm/clade/identity"
+	"github.com/clade-vm/clade/identity/identitytest"
 )
 
 // The list and the plants cover each other: a mark cannot go off the list, or come
 // onto it, without a test that fails.
 func TestEveryMarkHasAPlant(t *testing.T) {
+	plants := identitytest.Plants()
 	names := map[string]bool{}
 	for _, m := range identity.All() {
 		if names[m.Name] {
@@ -80,8 +82,8 @@ func TestEachMarkAlone(t *testing.T) {
 			if got := read(t, dir, "etc"); got != "none" {
 				t.Errorf("erasing made something in an empty tree: %s", got)
 			}
-			p := plants[m.Name]
-			grow(t, dir, p.files)
+			p := identitytest.Plants()[m.Name]
+			grow(t, dir, p.Files)
 			found, err := m.Read(tree)
 			if len(found) == 0 || err != nil {
 				t.Fatalf("the plant is not found: %+v, %v", found, err)
@@ -95,12 +97,10 @@ func TestEachMarkAlone(t *testing.T) {
 			if found, err := m.Read(tree); len(found) != 0 || err != nil {
 				t.Errorf("after erasing: %+v, %v", found, err)
 			}
-			for name, want := range p.after {
-				if got := read(t, dir, name); got != want {
-					t.Errorf("after erasing, %s is %q, want %q", name, got, want)
-				}
+			if err := identitytest.Check(dir, p); err != nil {
+				t.Errorf("after erasing: %v", err)
 			}
-			if left := leftovers(t, dir); len(left) != 0 {
+			if left := left(t, dir); len(left) != 0 {
 				t.Errorf("after erasing, the plant is still in %q", left)
 			}
 		})
@@ -114,7 +114,7 @@ func checkFindings(t *testing.T, m identity.Mark, found []identity.Finding) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Kind != identity.Conflict && strings.Contains(string(text), planted) {
+	if m.Kind != identity.Conflict && strings.Contains(string(text), identitytest.Planted) {
 		t.Errorf("the findings of a %s show its content: %s", m.Kind, text)
 	}
 	compared := false
@@ -133,15 +133,9 @@ func checkFindings(t *testing.T, m identity.Mark, found []identity.Finding) {
 // that knows nothing of marks.
 func TestAllMarksTogether(t *testing.T) {
 	dir := t.TempDir()
-	all := map[string]string{}
-	for _, p := range plants {
-		for name, what := range p.files {
-			all[name] = what
-		}
-	}
-	all["etc/hostname"] = "web1\n" // two plants have one
-	grow(t, dir, all)
-	if n := len(leftovers(t, dir)); n < 40 {
+	all := identitytest.Together()
+	grow(t, dir, all.Files)
+	if n := len(left(t, dir)); n < 40 {
 		t.Fatalf("only %d files are planted", n)
 	}
 	tree := openTree(t, dir)
@@ -164,11 +158,11 @@ func TestAllMarksTogether(t *testing.T) {
 			t.Errorf("mark %s after erasing all: %+v, %v", m.Name, found, err)
 		}
 	}
-	if left := leftovers(t, dir); len(left) != 0 {
+	if left := left(t, dir); len(left) != 0 {
 		t.Errorf("still planted: %q", left)
 	}
-	if got := read(t, dir, "etc/machine-id"); got != "" {
-		t.Errorf("machine-id is %q, want an empty file", got)
+	if err := identitytest.Check(dir, all); err != nil {
+		t.Error(err)
 	}
 }
 

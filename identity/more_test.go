@@ -15,6 +15,7 @@ import (
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/identity"
+	"github.com/clade-vm/clade/identity/identitytest"
 )
 
 func find(t testing.TB, name string) identity.Mark {
@@ -148,8 +149,8 @@ func TestHostileTrees(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			files := map[string]string{"loop": "->/loop", systemd: "x", "usr/bin/cloud-init": "x", "srv/x": "x"}
-			for _, p := range plants {
-				for at := range p.files {
+			for _, p := range identitytest.Plants() {
+				for at := range p.Files {
 					if !strings.HasPrefix(at, "usr/") && !strings.HasPrefix(at, "lib") && !strings.HasPrefix(at, "srv") {
 						files[strings.TrimSuffix(at, "/")] = what
 					}
@@ -309,21 +310,21 @@ func TestFindingsArePrintable(t *testing.T) {
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	grow(t, dir, map[string]string{
-		"etc/hostname": "web1\n", "etc/machine-id": id + "\n", "etc/ssh/ssh_host_ed25519_key.pub": publicKey(), "etc/ssh/ssh_host_rsa_key.pub": "junk",
+		"etc/hostname": "web1\n", "etc/machine-id": id + "\n", "etc/ssh/ssh_host_ed25519_key.pub": identitytest.PublicKey(), "etc/ssh/ssh_host_rsa_key.pub": "junk",
 		"var/lib/cloud/data/instance-id": "i-1\n", "var/lib/systemd/random-seed": "seed",
 	})
 	got, err := identity.Read(openTree(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, public := hostKeyPair()
+	_, public := identitytest.HostKey()
 	if got.Hostname != "web1" || got.MachineID != id || got.InstanceID != "i-1" || !strings.HasPrefix(got.RandomSeed, "sha256:19b25856e1") ||
 		len(got.HostKeys) != 1 || got.HostKeys[0] != (identity.HostKey{Type: "ssh-ed25519", Fingerprint: ssh.FingerprintSHA256(public)}) {
 		t.Errorf("%+v", got)
 	}
 	found, err := find(t, "ssh-host-keys").Read(fstest.MapFS{
-		"etc/ssh/ssh_host_ed25519_key":     {Data: []byte(privateKey())},
-		"etc/ssh/ssh_host_ed25519_key.pub": {Data: []byte(publicKey())},
+		"etc/ssh/ssh_host_ed25519_key":     {Data: []byte(identitytest.PrivateKey())},
+		"etc/ssh/ssh_host_ed25519_key.pub": {Data: []byte(identitytest.PublicKey())},
 	})
 	if len(found) != 2 || err != nil || found[0].Value != ssh.FingerprintSHA256(public) || found[1].Value != found[0].Value {
 		t.Errorf("both halves of a key: %+v, %v", found, err)
@@ -383,5 +384,47 @@ func TestFirstboot(t *testing.T) {
 	}
 	if unit := identity.Firstboot(tree, []identity.Mark{find(t, "machine-id")}); unit != "" {
 		t.Errorf("for no keys erased: %s", unit)
+	}
+}
+
+// The machine's own name is taken out of /etc/hosts wherever it stands.
+func TestOwnNameInHosts(t *testing.T) {
+	dir := t.TempDir()
+	grow(t, dir, map[string]string{
+		"etc/hostname": "web1.example.com\n",
+		"etc/hosts":    "127.0.0.1 localhost web1\n127.0.1.1 other\n10.0.0.5\tWEB1.lan # it\n10.0.0.6 web10 db\n::1 localhost ip6-loopback\n",
+	})
+	m := find(t, "hosts")
+	found, err := m.Read(openTree(t, dir))
+	if got := fmt.Sprint(found); len(found) != 3 || err != nil || !strings.Contains(got, "WEB1.lan") {
+		t.Errorf("found %s, %v", got, err)
+	}
+	if err := m.Erase(openTree(t, dir)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, dir, "etc/hosts"), "127.0.0.1\tlocalhost\n10.0.0.6 web10 db\n::1 localhost ip6-loopback\n"; got != want {
+		t.Errorf("etc/hosts is %q, want %q", got, want)
+	}
+}
+
+// Homes are those of /etc/passwd, whatever it says, root's, and all in /home.
+func TestHomes(t *testing.T) {
+	dir := t.TempDir()
+	homes := []string{"root", "srv/people/ann", "home/un[k]nown", "var/lib/postgresql"}
+	files := map[string]string{"etc/passwd": "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000::/srv/people/ann:/bin/bash\n" +
+		"odd:x:1:1::../../x:/bin/sh\nbroken\ntop:x:2:2::/:/bin/sh\npostgres:x:9:9::/var/lib/postgresql/:/bin/sh\n"}
+	for _, home := range homes {
+		files[home+"/.bash_history"] = "PLANTED"
+	}
+	grow(t, dir, files)
+	m := find(t, "histories")
+	if found, err := m.Read(openTree(t, dir)); len(found) != len(homes) || err != nil {
+		t.Errorf("found %+v, %v, want %d", found, err, len(homes))
+	}
+	if err := m.Erase(openTree(t, dir)); err != nil {
+		t.Fatal(err)
+	}
+	if left := left(t, dir); len(left) != 0 {
+		t.Errorf("left: %q", left)
 	}
 }
