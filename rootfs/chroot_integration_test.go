@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clade-vm/clade/rootfs"
 )
 
 const chrootEnv = "CLADE_TEST_CHROOT"
@@ -80,7 +82,7 @@ func byChroot(t *testing.T, dir string, paths []string) [][2]string {
 func compareWithChroot(t *testing.T, f forest, paths []string) {
 	t.Helper()
 	dir := plant(t, f)
-	tree := open(t, dir)
+	tree := rootfs.Alone(open(t, dir))
 	for i, end := range byChroot(t, dir, paths) {
 		p := paths[i]
 		if got := byTree(tree, p, true); got != end[0] {

@@ -20,7 +20,7 @@ func (t *Tree) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{f: f, name: path.Base(name)}, nil
+	return &file{f: f, name: path.Base(name), dir: directory{tree: t, name: name}}, nil
 }
 
 // open opens what name leads to with flag. The node is looked at before it is
@@ -28,6 +28,9 @@ func (t *Tree) Open(name string) (fs.File, error) {
 func (t *Tree) open(op, name string, flag int) (*os.File, error) {
 	if !valid(name) {
 		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	if f, err := t.take(name, flag); err != errUnsure {
+		return f, t.did(op, name, err)
 	}
 	real, before, err := t.resolve(op, name, true)
 	if err != nil {
@@ -58,6 +61,9 @@ func (t *Tree) stat(op, name string, follow bool) (fs.FileInfo, error) {
 	if !valid(name) {
 		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
+	if fi, err := t.look(name, follow); err != errUnsure {
+		return fi, t.did(op, name, err)
+	}
 	_, fi, err := t.resolve(op, name, follow)
 	if err != nil {
 		return nil, err
@@ -69,6 +75,9 @@ func (t *Tree) stat(op, name string, follow bool) (fs.FileInfo, error) {
 func (t *Tree) ReadLink(name string) (string, error) {
 	if !valid(name) {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
+	}
+	if target, err := t.readlink(name); err != errUnsure {
+		return target, t.did("readlink", name, err)
 	}
 	real, _, err := t.resolve("readlink", name, false)
 	if err != nil {
@@ -101,6 +110,7 @@ func (i info) Name() string { return i.name }
 type file struct {
 	f    *os.File
 	name string
+	dir  directory // where f is one
 }
 
 func (f *file) Read(p []byte) (int, error)                { return f.f.Read(p) }
@@ -119,17 +129,20 @@ func (f *file) Stat() (fs.FileInfo, error) {
 // ReadDir is fs.ReadDirFile's. Without a count it gives MaxEntries at most and
 // then ErrLimit, so that no caller can be made to hold a whole huge directory.
 func (f *file) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n > 0 {
-		return f.f.ReadDir(n)
+	limit := n
+	if n <= 0 {
+		limit = MaxEntries + 1
 	}
-	entries, err := f.f.ReadDir(MaxEntries + 1)
-	if err == io.EOF {
+	entries, err := f.dir.next(int(f.f.Fd()), limit)
+	switch {
+	case err == io.EOF && n > 0:
+		return nil, err
+	case err == io.EOF:
 		err = nil
+	case n <= 0 && len(entries) > MaxEntries:
+		entries, err = entries[:MaxEntries], ErrLimit
 	}
-	if len(entries) > MaxEntries {
-		return entries[:MaxEntries], &fs.PathError{Op: "readdir", Path: f.name, Err: ErrLimit}
-	}
-	return entries, err
+	return entries, f.dir.tree.did("readdir", f.name, err)
 }
 
 func byName(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }

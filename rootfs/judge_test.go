@@ -174,7 +174,7 @@ func TestResolveAsTheKernel(t *testing.T) {
 	f["n45"] = "end"
 	all := append([]string{"n0", "n4", "n5", "n6", "n44", "n45"}, paths...)
 	dir := plant(t, f)
-	tree := open(t, dir)
+	tree := rootfs.Alone(open(t, dir))
 	for _, follow := range []bool{true, false} {
 		for _, p := range all {
 			if got, want := byTree(tree, p, follow), byKernel(t, dir, p, follow); got != want {
@@ -185,6 +185,51 @@ func TestResolveAsTheKernel(t *testing.T) {
 	for _, p := range guestPaths {
 		if got, want := byTree(tree, p, true), byKernel(t, dir, p, true); got != want {
 			t.Errorf("Resolve(%q) = %s, the kernel says %s", p, got, want)
+		}
+	}
+}
+
+// told is all that a tree tells of a name, by every way of asking.
+func told(tree *rootfs.Tree, name string) string {
+	var b strings.Builder
+	for _, stat := range []func(string) (fs.FileInfo, error){tree.Stat, tree.Lstat} {
+		fi, err := stat(name)
+		if err != nil {
+			fmt.Fprintf(&b, "%s; ", errName(err))
+			continue
+		}
+		fmt.Fprintf(&b, "%s %v %d %v %d; ", fi.Name(), fi.Mode(), fi.Size(), fi.ModTime(), fi.Sys().(*syscall.Stat_t).Ino)
+	}
+	target, err := tree.ReadLink(name)
+	fmt.Fprintf(&b, "%q %s; ", target, said(err))
+	data, err := rootfs.ReadFile(tree, name, 100)
+	fmt.Fprintf(&b, "%q %s; ", data, said(err))
+	entries, err := tree.ReadDir(name)
+	for _, e := range entries {
+		fi, err := e.Info()
+		fmt.Fprintf(&b, "%v %v %s ", e, fi.Mode(), said(err))
+	}
+	fmt.Fprint(&b, said(err))
+	return b.String()
+}
+
+func said(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return errName(err)
+}
+
+// TestBothResolvers asks the kernel's resolver and ours the same.
+func TestBothResolvers(t *testing.T) {
+	dir := plant(t, tricky)
+	tree, alone := open(t, dir), rootfs.Alone(open(t, dir))
+	if err := os.Chmod(filepath.Join(dir, "usr/lib/release"), 0o604|fs.ModeSetgid|fs.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range paths {
+		if got, want := told(tree, p), told(alone, p); got != want {
+			t.Errorf("%q by the kernel\n%s\nby ours\n%s", p, got, want)
 		}
 	}
 }
@@ -233,7 +278,7 @@ func TestResolveRandomForestsAsTheKernel(t *testing.T) {
 	for seed := range uint64(60) {
 		f, paths := randomForest(seed)
 		dir := plant(t, f)
-		tree := open(t, dir)
+		tree := rootfs.Alone(open(t, dir))
 		for _, p := range paths {
 			got, want := byTree(tree, p, true), byKernel(t, dir, p, true)
 			if got != want {
@@ -262,7 +307,7 @@ func FuzzResolve(f *testing.F) {
 			t.Skip()
 		}
 		dir := plant(t, forest{"a/file": "x", "d": "/", "l1": "->" + one, "d/l2": "->" + two})
-		tree := open(t, dir)
+		tree := rootfs.Alone(open(t, dir))
 		got, want := byTree(tree, p, true), byKernel(t, dir, p, true)
 		if got != want && got != "larger than the limit" {
 			t.Errorf("l1 -> %q, d/l2 -> %q: Resolve(%q) = %s, the kernel says %s", one, two, p, got, want)

@@ -3,10 +3,12 @@
 //
 // A [Tree] resolves names the way the kernel does after chroot: an absolute link
 // starts again at the guest's root, ".." at the root stays there, and 40 links
-// are the end. It stands on os.Root, which by itself refuses the absolute links
-// that are right inside a guest; so what the resolver gets wrong can still not
-// leave the directory. A Tree never opens a device node, a named pipe or a
-// socket, and every reading function of this package has a limit.
+// are the end. To read, it lets the kernel do so (openat2 with RESOLVE_IN_ROOT).
+// To write, and where the kernel cannot, it has a resolver of its own that stands
+// on os.Root, which by itself refuses the absolute links that are right inside a
+// guest; so what the resolver gets wrong can still not leave the directory. A Tree
+// never opens a device node, a named pipe or a socket, and every reading function
+// of this package has a limit.
 //
 // The reading functions work on any fs.FS, so that what reads a stopped guest's
 // disk through a Tree also reads a running guest through its agent. Where the two
@@ -21,6 +23,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/clade-vm/clade"
@@ -43,7 +46,10 @@ var (
 // Every method but Lstat, ReadLink, Remove and RemoveAll follows a link in the
 // last place too. Errors are *fs.PathError. A Tree is safe for concurrent use.
 type Tree struct {
-	root *os.Root
+	root  *os.Root
+	dir   *os.File // the root directory, for the kernel's resolver
+	raw   syscall.RawConn
+	alone atomic.Bool // the kernel has no such resolver
 }
 
 var (
@@ -55,9 +61,9 @@ var (
 // Open returns the tree of the guest whose root directory is mounted at dir. The
 // caller closes it. Errors are of kind NotFound, Denied or Invalid.
 func Open(dir string) (*Tree, error) {
-	root, err := os.OpenRoot(dir)
+	t, err := openTree(dir)
 	if err == nil {
-		return &Tree{root: root}, nil
+		return t, nil
 	}
 	kind := clade.Invalid
 	switch {
@@ -69,8 +75,29 @@ func Open(dir string) (*Tree, error) {
 	return nil, &clade.Error{Op: "open", On: fmt.Sprintf("root tree %q", dir), Kind: kind, Err: err}
 }
 
+func openTree(dir string) (*Tree, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{root: root}
+	if t.dir, err = root.Open("."); err == nil {
+		t.raw, err = t.dir.SyscallConn()
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
 // Close lets the directory go. It may be called twice.
-func (t *Tree) Close() error { return t.root.Close() }
+func (t *Tree) Close() error {
+	err := t.dir.Close()
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrInvalid) {
+		err = nil
+	}
+	return errors.Join(err, t.root.Close())
+}
 
 // Absent reports whether err says that no file can be reached by a name: it does
 // not exist, a file or a loop of links stands where a directory is meant, or the

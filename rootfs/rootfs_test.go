@@ -34,9 +34,11 @@ func TestOpen(t *testing.T) {
 }
 
 func TestIsAnFS(t *testing.T) {
-	tree := open(t, plant(t, forest{"etc/hostname": "web", "etc/abs": "->/etc/hostname", "lib": "->/usr/lib", "usr/lib/x": "y", "empty": "/"}))
-	if err := fstest.TestFS(tree, "etc/hostname", "etc/abs", "usr/lib/x", "empty"); err != nil {
-		t.Error(err)
+	dir := plant(t, forest{"etc/hostname": "web", "etc/abs": "->/etc/hostname", "lib": "->/usr/lib", "usr/lib/x": "y", "empty": "/"})
+	for _, tree := range []*rootfs.Tree{open(t, dir), rootfs.Alone(open(t, dir))} {
+		if err := fstest.TestFS(tree, "etc/hostname", "etc/abs", "usr/lib/x", "empty"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -211,7 +213,7 @@ func TestResolveCostIsBounded(t *testing.T) {
 	if err := os.Symlink(strings.Repeat("d/", 1000), filepath.Join(dir, "l")); err != nil {
 		t.Fatal(err)
 	}
-	tree := open(t, dir)
+	tree := rootfs.Alone(open(t, dir))
 	in(t, 10*time.Second, "a long link", func() {
 		if _, err := tree.Stat("l"); !errors.Is(err, rootfs.ErrLimit) || rootfs.Absent(err) {
 			t.Errorf("Stat: %v, want ErrLimit, which is not Absent", err)

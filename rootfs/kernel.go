@@ -1,0 +1,162 @@
+package rootfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errUnsure: the kernel gives no verdict on a name, and resolve has to.
+var errUnsure = errors.New("no verdict of the kernel")
+
+// reach opens what name leads to as the kernel itself resolves it below the
+// guest's root: openat2 with RESOLVE_IN_ROOT is chroot for one call, and one call
+// where resolve needs dozens. It is errUnsure where the kernel is too old, a
+// filter of system calls forbids it, something was renamed or mounted meanwhile,
+// or the name is longer than its own limit.
+func (t *Tree) reach(name string, flag uint64) (fd int, err error) {
+	if t.alone.Load() {
+		return -1, errUnsure
+	}
+	how := unix.OpenHow{Flags: flag | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	gone := t.raw.Control(func(root uintptr) {
+		for {
+			if fd, err = unix.Openat2(int(root), name, &how); err != unix.EINTR {
+				return
+			}
+		}
+	})
+	switch {
+	case gone != nil:
+		return -1, errUnsure // closed: resolve knows how to say so
+	case err == unix.ENOSYS, err == unix.EPERM && flag&unix.O_PATH != 0:
+		t.alone.Store(true)
+		return -1, errUnsure
+	case err == unix.EAGAIN, err == unix.ENAMETOOLONG, err == unix.EINVAL, err == unix.E2BIG:
+		return -1, errUnsure
+	}
+	return fd, err
+}
+
+// look describes what name leads to, or the link in the last place.
+func (t *Tree) look(name string, follow bool) (fs.FileInfo, error) {
+	fd, err := t.handle(name, follow)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	return describe(fd, name)
+}
+
+// handle returns a handle on what name leads to, which opens nothing: a device
+// node is not touched by it.
+func (t *Tree) handle(name string, follow bool) (int, error) {
+	flag := uint64(unix.O_PATH)
+	if !follow {
+		flag |= unix.O_NOFOLLOW
+	}
+	return t.reach(name, flag)
+}
+
+// take opens the regular file or directory that name leads to, which is looked at
+// before and after: see open.
+func (t *Tree) take(name string, flag int) (*os.File, error) {
+	before, err := t.look(name, true)
+	if err != nil {
+		return nil, err
+	}
+	if !before.IsDir() && !before.Mode().IsRegular() {
+		return nil, ErrSpecial
+	}
+	fd, err := t.reach(name, uint64(flag|syscall.O_NONBLOCK|syscall.O_NOCTTY))
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path.Base(name))
+	after, err := describe(fd, name)
+	if err != nil || !same(before, after) {
+		f.Close()
+		return nil, ErrSpecial
+	}
+	return f, nil
+}
+
+// readlink returns the target of the link of that name.
+func (t *Tree) readlink(name string) (string, error) {
+	fd, err := t.handle(name, false)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	target := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", target)
+	if err == unix.ENOENT { // of a handle: it is no link
+		err = unix.EINVAL
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(target[:n]), nil
+}
+
+// A node is the description of an open file.
+type node struct {
+	name string
+	stat syscall.Stat_t
+}
+
+func describe(fd int, name string) (fs.FileInfo, error) {
+	n := &node{name: path.Base(name)}
+	return n, syscall.Fstat(fd, &n.stat)
+}
+
+// same reports whether two descriptions are of one file.
+func same(a, b fs.FileInfo) bool {
+	x, y := a.Sys().(*syscall.Stat_t), b.Sys().(*syscall.Stat_t)
+	return x.Dev == y.Dev && x.Ino == y.Ino && x.Mode&syscall.S_IFMT == y.Mode&syscall.S_IFMT
+}
+
+func (n *node) Name() string       { return n.name }
+func (n *node) Size() int64        { return n.stat.Size }
+func (n *node) ModTime() time.Time { return time.Unix(n.stat.Mtim.Unix()) }
+func (n *node) IsDir() bool        { return n.stat.Mode&syscall.S_IFMT == syscall.S_IFDIR }
+func (n *node) Sys() any           { return &n.stat }
+
+func (n *node) Mode() fs.FileMode {
+	mode := fs.FileMode(n.stat.Mode&0o777) | kind(n.stat.Mode>>12)
+	for bit, is := range map[uint32]fs.FileMode{
+		syscall.S_ISUID: fs.ModeSetuid, syscall.S_ISGID: fs.ModeSetgid, syscall.S_ISVTX: fs.ModeSticky,
+	} {
+		if n.stat.Mode&bit != 0 {
+			mode |= is
+		}
+	}
+	return mode
+}
+
+// kind returns the type of a file by its number, which is the same in the mode
+// that stat tells and in the entries of directories.
+func kind(number uint32) fs.FileMode {
+	switch number {
+	case unix.DT_REG:
+		return 0
+	case unix.DT_DIR:
+		return fs.ModeDir
+	case unix.DT_LNK:
+		return fs.ModeSymlink
+	case unix.DT_FIFO:
+		return fs.ModeNamedPipe
+	case unix.DT_SOCK:
+		return fs.ModeSocket
+	case unix.DT_BLK:
+		return fs.ModeDevice
+	case unix.DT_CHR:
+		return fs.ModeDevice | fs.ModeCharDevice
+	}
+	return fs.ModeIrregular
+}
