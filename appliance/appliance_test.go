@@ -170,7 +170,7 @@ func TestKernelDepends(t *testing.T) {
 }
 
 func TestArgs(t *testing.T) {
-	s := spec{accel: "tcg", ticks: 2_600_000, memory: 384 * clade.MiB, kernel: "/k", initrd: "/i",
+	s := spec{accel: "tcg", cpus: 2, ticks: 2_600_000, memory: 384 * clade.MiB, kernel: "/k", initrd: "/i",
 		disks: [][]link{{{"/head,a", Qcow2}, {"/base", Raw}}, {{"/data", Raw}}}, write: []bool{true, false}}
 	args, err := s.args()
 	if err != nil {
@@ -178,7 +178,7 @@ func TestArgs(t *testing.T) {
 	}
 	text := strings.Join(args, "\n")
 	for _, want := range []string{
-		"-nodefaults\n-no-user-config", "tsc_early_khz=2600000",
+		"-nodefaults\n-no-user-config", "-smp\n2", "tsc_early_khz=2600000",
 		`-blockdev` + "\n" + `{"driver":"file","node-name":"d0-1-f","read-only":true,"filename":"/base","locking":"on"}`,
 		`{"driver":"raw","node-name":"d0-1","read-only":true,"file":"d0-1-f"}`,
 		`{"driver":"file","node-name":"d0-f","read-only":false,"discard":"unmap","filename":"/head,a","locking":"on"}`,
@@ -200,6 +200,31 @@ func TestArgs(t *testing.T) {
 	s.disks, s.write = make([][]link, maxBlock+1), make([]bool, maxBlock+1)
 	if args, _ = s.args(); !strings.Contains(strings.Join(args, "\n"), "scsi-hd,bus=scsi.0,scsi-id=20") {
 		t.Errorf("%d disks do not share a bus: %v", len(s.disks), args)
+	}
+}
+
+func TestQEMUError(t *testing.T) {
+	const node = `qemu-system-x86_64: -blockdev {"driver":"qcow2","node-name":"d12","read-only":true,"file":"d12-f","locking":"on","backing":null}: `
+	for _, c := range []struct {
+		text string
+		kind clade.Kind
+		disk int // -1: about none
+		said string
+	}{
+		{node + "Could not read qcow2 header: Input/output error", clade.Corrupt, 12, "Could not read qcow2 header: Input/output error"},
+		{node + "Unsupported qcow2 feature(s): Unknown", clade.Unsupported, 12, "Unsupported qcow2 feature(s): Unknown"},
+		{`qemu-system-x86_64: -blockdev {"driver":"file","node-name":"d3-1-f","filename":"/a","locking":"on"}: Could not open '/a': Permission denied`,
+			clade.Denied, 3, "Could not open '/a': Permission denied"},
+		{`qemu-system-x86_64: -device scsi-hd,bus=scsi.0,scsi-id=7,lun=0,drive=d7,serial=clade-7: Failed to get "write" lock | Is another process using the image [x]?`,
+			clade.InUse, 7, `Failed to get "write" lock | Is another process using the image [x]?`},
+		{"Could not access KVM kernel module", clade.Missing, -1, ""},
+		{"qemu-system-x86_64: -m 384M: Cannot allocate memory", clade.Internal, -1, ""},
+	} {
+		err := qemuError(c.text)
+		about, ok := errors.AsType[*complaint](err)
+		if !errors.Is(err, c.kind) || ok != (c.disk >= 0) || ok && (about.disk != c.disk || about.text != c.said) {
+			t.Errorf("%s: %v (%s) %+v, want %s about disk %d", c.text, err, clade.KindOf(err), about, c.kind, c.disk)
+		}
 	}
 }
 

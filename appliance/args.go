@@ -12,13 +12,14 @@ import (
 const MaxDisks = 250
 
 // maxBlock is how many disks get a virtio device each; microvm has 24 slots with
-// its second interrupt controller, and one of them is the port's. More disks
-// share one virtio SCSI bus.
+// its second interrupt controller, and one of them is the port's. Those after them
+// share one virtio SCSI bus, which takes the VM longer to find.
 const maxBlock = 20
 
 // A spec is everything QEMU is told. Its arguments are a pure function of it.
 type spec struct {
 	accel  string
+	cpus   int
 	ticks  uint64 // kHz, see ticks
 	memory clade.Bytes
 	kernel string
@@ -35,7 +36,7 @@ const portFD = 3
 // programs from one another only makes it slow. The variable at the end is for
 // the environment of init.
 const cmdline = "console=ttyS0 loglevel=3 panic=-1 reboot=t random.trust_cpu=on cryptomgr.notests " +
-	"mitigations=off lsm=capability scsi_mod.scan=sync " + guest.Variable + "=1"
+	"mitigations=off lsm=capability scsi_mod.scan=sync rcupdate.rcu_expedited=1 " + guest.Variable + "=1"
 
 // serial is how the VM tells disk number i.
 func serial(i int) string { return fmt.Sprintf("clade-%d", i) }
@@ -44,11 +45,11 @@ func serial(i int) string { return fmt.Sprintf("clade-%d", i) }
 func (s spec) args() ([]string, error) {
 	cpu, line := "host", cmdline
 	if s.accel == "tcg" {
-		cpu, line = "max", fmt.Sprintf("%s tsc_early_khz=%d", cmdline, s.ticks)
+		cpu, line = "max", fmt.Sprintf("%s tsc=reliable tsc_early_khz=%d", cmdline, s.ticks)
 	}
 	args := []string{
 		"-M", "microvm,usb=off,graphics=off",
-		"-accel", s.accel, "-cpu", cpu, "-smp", "1", "-m", fmt.Sprintf("%dM", s.memory/clade.MiB),
+		"-accel", s.accel, "-cpu", cpu, "-smp", fmt.Sprint(s.cpus), "-m", fmt.Sprintf("%dM", s.memory/clade.MiB),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-kernel", s.kernel, "-initrd", s.initrd, "-append", line,
@@ -57,8 +58,7 @@ func (s spec) args() ([]string, error) {
 		"-device", "virtio-serial-device,max_ports=2",
 		"-device", "virtserialport,chardev=port,name=" + guest.PortName,
 	}
-	bus := len(s.disks) > maxBlock
-	if bus {
+	if len(s.disks) > maxBlock {
 		args = append(args, "-device", "virtio-scsi-device,id=scsi")
 	}
 	for i, links := range s.disks {
@@ -70,7 +70,7 @@ func (s spec) args() ([]string, error) {
 			args = append(args, "-blockdev", node)
 		}
 		device := fmt.Sprintf("virtio-blk-device,drive=d%d,serial=%s", i, serial(i))
-		if bus {
+		if i >= maxBlock {
 			device = fmt.Sprintf("scsi-hd,bus=scsi.0,scsi-id=%d,lun=0,drive=d%d,serial=%s", i, i, serial(i))
 		}
 		args = append(args, "-device", device)

@@ -188,7 +188,7 @@ func TestTwoAtOnce(t *testing.T) {
 func TestInUse(t *testing.T) {
 	a, ctx := boot(t)
 	disks := []Disk{{Path: plain(t), Format: Raw}}
-	err := a.run(ctx, disks, nil, func(*session) error {
+	err := a.run(ctx, disks, 1, nil, func(*session) error {
 		_, err := a.Generalize(ctx, disks, Options{}, nil)
 		if !errors.Is(err, clade.InUse) {
 			t.Errorf("Generalize of a disk in use: %v, want in use", err)

@@ -3,10 +3,14 @@
 package appliance
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/clade-vm/clade"
 )
 
 // TestReadMany reads ten disks, one of them broken and one locked, in one boot,
@@ -76,4 +80,36 @@ func TestReadFleet(t *testing.T) {
 			t.Errorf("machine %d: %+v", i, r)
 		}
 	}
+}
+
+// TestReadRefused reads machines of which one has a disk that QEMU will not open
+// and one a disk that another VM writes to: the others are read all the same.
+func TestReadRefused(t *testing.T) {
+	a, ctx := boot(t)
+	used := []Disk{{Path: plain(t), Format: Raw}}
+	bad := filepath.Join(t.TempDir(), "bad.qcow2")
+	command(t, "", "qemu-img", "convert", "-f", "raw", "-O", "qcow2", plain(t), bad)
+	patch(t, bad, 72, []byte{0, 0, 0, 0, 0, 0, 0x80, 0}) // a feature that no QEMU knows
+	good := []Disk{{Path: plain(t), Format: Raw}}
+	machines := [][]Disk{good, {{Path: bad, Format: Qcow2}}, used, good}
+	err := a.run(ctx, used, 1, nil, func(*session) error {
+		results, err := a.Read(ctx, machines, nil)
+		if err != nil {
+			return err
+		}
+		for i, want := range []clade.Kind{"", clade.Unsupported, clade.InUse, ""} {
+			err := results[i].Err
+			if want == "" && err != nil || want != "" && !errors.Is(err, want) {
+				t.Errorf("machine %d: %v (%s), want %q", i, err, clade.KindOf(err), want)
+			}
+			if want != "" && !strings.Contains(fmt.Sprint(err), machines[i][0].Path) {
+				t.Errorf("machine %d: %v does not name the disk", i, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	orphans(t)
 }

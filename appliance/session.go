@@ -32,11 +32,12 @@ type session struct {
 // run boots the VM with the disks, lets work talk to it, and powers it off. When
 // it returns nil the VM's writes are on the disks' files and QEMU is gone; on an
 // error, too, nothing runs any more.
-func (a *Appliance) run(ctx context.Context, disks []Disk, p clade.Progress, work func(*session) error) error {
+func (a *Appliance) run(ctx context.Context, disks []Disk, cpus int, p clade.Progress, work func(*session) error) error {
 	s, qemu, err := a.prepare(ctx, disks, p)
 	if err != nil {
 		return err
 	}
+	s.cpus = cpus
 	args, err := s.args()
 	if err != nil {
 		return err
@@ -51,6 +52,9 @@ func (a *Appliance) run(ctx context.Context, disks []Disk, p clade.Progress, wor
 	defer stop()
 	t := &session{vm: v}
 	reply, err := t.call(ctx, guest.Request{Verb: guest.Greet, Time: time.Now().UnixNano()}, nil)
+	if c, ok := errors.AsType[*complaint](err); ok && c.disk < len(disks) {
+		return &clade.Error{Op: "open", On: "disk " + disks[c.disk].Path, Kind: clade.KindOf(err), Err: c, Hint: clade.HintOf(err)}
+	}
 	if err != nil {
 		return err
 	}
@@ -116,29 +120,41 @@ func (a *Appliance) prepare(ctx context.Context, disks []Disk, p clade.Progress)
 // call sends a request and waits for its last reply, passing on progress. An error
 // with a reply is about the work; one without is the end of the conversation.
 func (t *session) call(ctx context.Context, req guest.Request, p clade.Progress) (*guest.Reply, error) {
-	broken := func(err error) (*guest.Reply, error) {
-		why := t.vm.why(ctx, err)
-		return nil, &clade.Error{Op: "use", On: "the appliance", Kind: kindOf(why), Err: why, Hint: clade.HintOf(why)}
+	id, err := t.send(ctx, req)
+	if err != nil {
+		return nil, err
 	}
+	reply, err := t.receive(ctx, p)
+	if reply != nil && reply.ID != id {
+		return nil, t.broken(ctx, fmt.Errorf("reply %d to request %d", reply.ID, id))
+	}
+	return reply, err
+}
+
+// send sends a request and returns its number.
+func (t *session) send(ctx context.Context, req guest.Request) (uint64, error) {
 	t.lastID++
 	req.ID = t.lastID
 	if err := guest.WriteFrame(t.vm.port, req); err != nil {
-		return broken(err)
+		return 0, t.broken(ctx, err)
 	}
+	return req.ID, nil
+}
+
+// receive waits for the next reply that is the last to its request.
+func (t *session) receive(ctx context.Context, p clade.Progress) (*guest.Reply, error) {
 	for {
 		if err := t.vm.port.SetReadDeadline(time.Now().Add(silence)); err != nil {
-			return broken(err)
+			return nil, t.broken(ctx, err)
 		}
 		var reply guest.Reply
 		if err := guest.ReadFrame(t.vm.port, &reply); err != nil {
-			return broken(err)
+			return nil, t.broken(ctx, err)
 		}
 		for i, note := range reply.Notes {
 			reply.Notes[i] = clean(note)
 		}
 		switch {
-		case reply.ID != req.ID:
-			return broken(fmt.Errorf("reply %d to request %d", reply.ID, req.ID))
 		case reply.Fault != nil:
 			return &reply, fault(reply.Fault)
 		case reply.Last:
@@ -149,6 +165,12 @@ func (t *session) call(ctx context.Context, req guest.Request, p clade.Progress)
 			p.Tell(e)
 		}
 	}
+}
+
+// broken is the error of a conversation that has ended.
+func (t *session) broken(ctx context.Context, err error) error {
+	why := t.vm.why(ctx, err)
+	return &clade.Error{Op: "use", On: "the appliance", Kind: kindOf(why), Err: why, Hint: clade.HintOf(why)}
 }
 
 // fault makes an error of what the VM says.
@@ -186,5 +208,5 @@ func clean(text string) string {
 func (a *Appliance) Hello(ctx context.Context, accel string) error {
 	probe := *a
 	probe.Accel = accel
-	return probe.run(ctx, nil, nil, func(*session) error { return nil })
+	return probe.run(ctx, nil, 1, nil, func(*session) error { return nil })
 }

@@ -108,22 +108,6 @@ func (v *vm) why(ctx context.Context, cause error) error {
 	return fmt.Errorf("QEMU ended without a word: %w", errors.Join(v.err, cause))
 }
 
-// qemuError sorts what QEMU says when it cannot start.
-func qemuError(text string) error {
-	kind, hint := clade.Internal, ""
-	switch {
-	case strings.Contains(text, "lock"):
-		kind, hint = clade.InUse, "stop the machine that uses the disk"
-	case strings.Contains(text, "Permission denied"):
-		kind = clade.Denied
-	case strings.Contains(strings.ToLower(text), "kvm"):
-		kind, hint = clade.Missing, "use the accelerator tcg"
-	case strings.Contains(text, "Could not open"), strings.Contains(text, "corrupt"), strings.Contains(text, "qcow2"):
-		kind, hint = clade.Corrupt, "examine the file: qemu-img check FILE"
-	}
-	return &clade.Error{Kind: kind, Err: errors.New(text), Hint: hint}
-}
-
 // socketPair returns a connection and the file that is its other end.
 func socketPair() (net.Conn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

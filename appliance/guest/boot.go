@@ -60,7 +60,7 @@ func findPort(class string) string {
 
 // await returns once ready does, or an error when the limit has passed.
 func await(limit time.Duration, ready func() bool) error {
-	for end := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(limit); ; time.Sleep(3 * time.Millisecond) {
 		if ready() {
 			return nil
 		}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +37,8 @@ func Boots() bool { return os.Getpid() == 1 && os.Getenv(Variable) == "1" }
 // host's requests and powers off. It does not return. Call it first of all in
 // main, if Boots says so.
 func Main() {
+	debug.SetGCPercent(800) // the VM is short-lived, and has memory to spare
+	debug.SetMemoryLimit(160 << 20)
 	if err := live(); err != nil {
 		fmt.Fprintf(os.Stderr, "clade appliance: %v\n", err)
 	}
@@ -64,7 +67,7 @@ func live() error {
 		return err
 	}
 	defer port.Close()
-	s := &server{port: port, mods: mods}
+	s := newServer(port, mods)
 	if err := s.serve(); err != io.EOF {
 		return err
 	}

@@ -65,10 +65,10 @@ func TestServe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := &server{port: struct {
+	s := newServer(struct {
 		io.Reader
 		io.Writer
-	}{&in, &out}}
+	}{&in, &out}, nil)
 	if err := s.serve(); err != io.EOF {
 		t.Fatal(err)
 	}
@@ -93,12 +93,15 @@ func TestServe(t *testing.T) {
 
 func TestModules(t *testing.T) {
 	index := filepath.Join(t.TempDir(), "index")
-	if err := os.WriteFile(index, []byte("virtio\next4 jbd2 mbcache\n\n"), 0o600); err != nil {
+	if err := os.WriteFile(index, []byte("virtio\njbd2\nmbcache virtio\next4 jbd2 mbcache builtin ext4\n\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m, err := readModules(index)
-	if want := map[string][]string{"virtio": {}, "ext4": {"jbd2", "mbcache"}}; err != nil || !reflect.DeepEqual(m.needs, want) {
-		t.Errorf("readModules = %v, %v; want %v", m.needs, err, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := m.order("ext4", []string{"virtio"}), []string{"virtio", "jbd2", "mbcache", "ext4"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("order = %v, want %v", got, want)
 	}
 	if err := m.load("built_in"); err != nil {
 		t.Errorf("a module that is not there is built in, but load says %v", err)

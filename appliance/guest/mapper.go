@@ -30,11 +30,12 @@ func (m *machine) activate(write bool) error {
 				v.format = format(why)
 				continue
 			}
-			m.mapped++
-			v.device, err = mapDevice(fmt.Sprintf("clade%d", m.mapped), table, write)
+			name := fmt.Sprintf("clade%d", m.server.mapped.Add(1))
+			v.device, err = mapDevice(name, table, write)
 			if err != nil {
 				return fmt.Errorf("%s: %w", v, err)
 			}
+			m.mapped = append(m.mapped, name)
 			if err := v.probe(); err != nil {
 				return err
 			}
@@ -45,9 +46,10 @@ func (m *machine) activate(write bool) error {
 
 // deactivate removes the devices that activate made.
 func (m *machine) deactivate() {
-	for ; m.mapped > 0; m.mapped-- {
-		_, _ = mapper(dmRemove, fmt.Sprintf("clade%d", m.mapped), 0, nil) // in use: stays until the end
+	for _, name := range m.mapped {
+		_, _ = mapper(dmRemove, name, 0, nil) // in use: stays until the end
 	}
+	m.mapped = nil
 }
 
 // groups reads the volume groups, and where each physical volume is. Of several

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/clade-vm/clade"
@@ -103,21 +104,33 @@ func (m *mounts) unmount() error {
 	return nil
 }
 
-// forget lets btrfs forget the devices it has seen: a clone has the same
-// identity on another disk, and must not be taken for a second one of the first.
-func (s *server) forget(volumes []*volume) { s.tellBtrfs(volumes, btrfsForget) }
+// join takes over the mounts of another.
+func (m *mounts) join(other mounts) {
+	m.at, m.used = append(m.at, other.at...), append(m.used, other.used...)
+}
 
 // remember tells btrfs of all devices of a machine: a file system may have many.
-func (s *server) remember(volumes []*volume) error {
-	for _, v := range volumes {
-		if v.format == btrfs {
-			if err := s.mods.load("btrfs"); err != nil {
-				return err
-			}
-		}
+// Until forget, it knows those of no other: a clone has the same identity on
+// another disk, and must not be taken for a second one of the first.
+func (m *machine) remember() error {
+	if !slices.ContainsFunc(m.volumes, func(v *volume) bool { return v.format == btrfs }) {
+		return nil
 	}
-	s.tellBtrfs(volumes, btrfsScan)
+	if err := m.server.mods.load("btrfs"); err != nil {
+		return err
+	}
+	m.server.btrfs.Lock()
+	m.btrfs = true
+	tellBtrfs(m.volumes, btrfsScan)
 	return nil
+}
+
+func (m *machine) forget() {
+	if m.btrfs {
+		tellBtrfs(m.volumes, btrfsForget)
+		m.server.btrfs.Unlock()
+		m.btrfs = false
+	}
 }
 
 // The requests of /dev/btrfs-control, with a struct btrfs_ioctl_vol_args.
@@ -128,7 +141,7 @@ const (
 
 // tellBtrfs makes a request for each btrfs volume. A refusal is not an error: the
 // mount that needs the volume will say so.
-func (s *server) tellBtrfs(volumes []*volume, request uint) {
+func tellBtrfs(volumes []*volume, request uint) {
 	control, err := os.OpenFile("/dev/btrfs-control", os.O_RDWR, 0)
 	if err != nil {
 		return

@@ -7,35 +7,57 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/clade-vm/clade"
 	"golang.org/x/sys/unix"
 )
 
-// A server answers the host's requests, one after another.
+// A server answers the host's requests. Those to read are answered as they are
+// done, several at a time; all others wait until nothing else is at work.
 type server struct {
-	port  io.ReadWriter
-	mods  *modules
-	disks map[string]string // the kernel's names, by serial
+	port    io.ReadWriter
+	writing sync.Mutex // one frame at a time
+	mods    *modules
+	disks   disks
+	btrfs   sync.Mutex // held while btrfs knows the volumes of a machine
+	mapped  atomic.Int64
+}
+
+func newServer(port io.ReadWriter, mods *modules) *server {
+	return &server{port: port, mods: mods, disks: disks{mods: mods}}
 }
 
 // serve returns io.EOF once the host wants no more.
 func (s *server) serve() error {
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	for {
 		var req Request
 		if err := ReadFrame(s.port, &req); err != nil {
 			return err
 		}
-		reply := s.answer(req)
-		reply.ID, reply.Last = req.ID, true
-		if err := WriteFrame(s.port, reply); err != nil {
+		if req.Verb == Read {
+			// A port that fails here fails at the next request too.
+			reading.Go(func() { _ = s.send(s.answer(req)) })
+			continue
+		}
+		reading.Wait()
+		if err := s.send(s.answer(req)); err != nil {
 			return err
 		}
 		if req.Verb == PowerOff {
 			return io.EOF
 		}
 	}
+}
+
+func (s *server) send(reply Reply) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return WriteFrame(s.port, reply)
 }
 
 // answer does what is asked. A panic is a fault of this request, not the end.
@@ -45,10 +67,11 @@ func (s *server) answer(req Request) (reply Reply) {
 			fault := fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 			reply = Reply{Fault: faultOf(fault)}
 		}
+		reply.ID, reply.Last = req.ID, true
 	}()
 	tell := func(e clade.Event) {
 		// A port that fails here fails at the answer too.
-		_ = WriteFrame(s.port, Reply{ID: req.ID, Event: &e})
+		_ = s.send(Reply{ID: req.ID, Event: &e})
 	}
 	var result any
 	var err error

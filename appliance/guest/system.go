@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ type system struct {
 	volume *volume
 	subvol string
 	name   string // as it calls itself
+	dir    string // where it is mounted to be looked at
 }
 
 // id is how a system is chosen among several.
@@ -29,13 +31,13 @@ func (s system) id() string {
 // A machine is the disks of one guest, and what was learnt of them.
 type machine struct {
 	server  *server
+	dir     string // holds the directories its file systems are mounted in, and stays
 	volumes []*volume
+	looks   mounts // reading only: all its systems
 	notes   []string
-	mapped  int // how many device-mapper devices were made
+	mapped  []string // the device-mapper devices that were made
+	btrfs   bool     // the server's lock on btrfs is held
 }
-
-// root is where a guest's root is mounted.
-const root = "/run/guest"
 
 // subvolumes are where installers put the root on btrfs, when not at its top.
 var subvolumes = []string{"", "@", "@rootfs", "root", "@root"}
@@ -43,27 +45,28 @@ var subvolumes = []string{"", "@", "@rootfs", "root", "@root"}
 // machine finds the volumes on a machine's disks, which can be written or not. The
 // caller closes it.
 func (s *server) machine(serials []string, write bool) (*machine, error) {
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return nil, err
-	}
-	names, err := s.findDisks(serials)
+	names, err := s.disks.find(serials)
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{server: s}
-	if m.volumes, err = s.volumesOf(names); err != nil {
+	m := &machine{server: s, looks: mounts{mods: s.mods}}
+	if m.dir, err = os.MkdirTemp("/run", "guest-"); err != nil {
 		return nil, err
 	}
-	if err := m.activate(write); err != nil {
+	if m.volumes, err = volumesOf(names); err == nil {
+		err = errors.Join(m.activate(write), m.remember())
+	}
+	if err != nil {
 		m.close()
 		return nil, err
 	}
-	return m, s.remember(m.volumes)
+	return m, nil
 }
 
 // close lets go of the machine's disks. It may be called twice.
 func (m *machine) close() {
-	m.server.forget(m.volumes)
+	_ = m.looks.unmount() // only read: what stays mounted does no harm
+	m.forget()
 	m.deactivate()
 }
 
@@ -131,7 +134,7 @@ func (m *machine) systems() (found []system, failed []error) {
 			tries = subvolumes
 		}
 		for _, subvol := range tries {
-			name, err := m.look(v, subvol)
+			sys, err := m.look(v, subvol)
 			if errors.Is(err, clade.NotFound) {
 				continue
 			}
@@ -139,8 +142,8 @@ func (m *machine) systems() (found []system, failed []error) {
 				failed = append(failed, err)
 				break
 			}
-			if name != "" {
-				found = append(found, system{v, subvol, name})
+			if sys != nil {
+				found = append(found, *sys)
 				break
 			}
 		}
@@ -148,20 +151,28 @@ func (m *machine) systems() (found []system, failed []error) {
 	return found, failed
 }
 
-// look mounts a volume, reading only, and returns the name of the system on it:
-// "" if there is none.
-func (m *machine) look(v *volume, subvol string) (name string, err error) {
-	at := &mounts{mods: m.server.mods}
-	if err := at.add(v, root, subvol); err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, at.unmount()) }()
-	tree, err := rootfs.Open(root)
+// look mounts a volume, reading only, and returns the system on it, which stays
+// mounted: nil if there is none.
+func (m *machine) look(v *volume, subvol string) (*system, error) {
+	dir, err := os.MkdirTemp(m.dir, "look-")
 	if err != nil {
-		return "", err
+		return nil, err
+	}
+	at := mounts{mods: m.server.mods}
+	if err := at.add(v, dir, subvol); err != nil {
+		return nil, err
+	}
+	tree, err := rootfs.Open(dir)
+	if err != nil {
+		return nil, errors.Join(err, at.unmount())
 	}
 	defer tree.Close()
-	return systemName(tree), nil
+	name := systemName(tree)
+	if name == "" {
+		return nil, errors.Join(tree.Close(), at.unmount())
+	}
+	m.looks.join(at)
+	return &system{v, subvol, name, dir}, nil
 }
 
 // systemName returns what the system in a tree calls itself, or "" where there is
@@ -196,10 +207,11 @@ func systemName(tree *rootfs.Tree) string {
 func (m *machine) assemble(s *system, write bool) (*mounts, *rootfs.Tree, error) {
 	at := &mounts{mods: m.server.mods, write: write}
 	fail := func(err error) (*mounts, *rootfs.Tree, error) { return nil, nil, errors.Join(err, at.unmount()) }
-	if err := at.add(s.volume, root, s.subvol); err != nil {
+	dir, err := m.mountRoot(at, s)
+	if err != nil {
 		return fail(err)
 	}
-	tree, err := rootfs.Open(root)
+	tree, err := rootfs.Open(dir)
 	if err != nil {
 		return fail(err)
 	}
@@ -208,7 +220,7 @@ func (m *machine) assemble(s *system, write bool) (*mounts, *rootfs.Tree, error)
 		m.note("the guest's fstab cannot be read: %v", err)
 	}
 	for _, l := range parseFstab(string(text)) {
-		if err := m.attach(at, tree, l); err != nil {
+		if err := m.attach(at, tree, dir, l); err != nil {
 			tree.Close()
 			return fail(err)
 		}
@@ -219,13 +231,26 @@ func (m *machine) assemble(s *system, write bool) (*mounts, *rootfs.Tree, error)
 	return at, tree, nil
 }
 
-// attach mounts one entry of fstab below the root.
-func (m *machine) attach(at *mounts, tree *rootfs.Tree, l line) error {
+// mountRoot returns where the root of a system is mounted. To read, it is where it
+// was looked at.
+func (m *machine) mountRoot(at *mounts, s *system) (string, error) {
+	if !at.write && s.dir != "" {
+		return s.dir, nil
+	}
+	dir, err := os.MkdirTemp(m.dir, "root-")
+	if err != nil {
+		return "", err
+	}
+	return dir, at.add(s.volume, dir, s.subvol)
+}
+
+// attach mounts one entry of fstab below the root, which is mounted in dir.
+func (m *machine) attach(at *mounts, tree *rootfs.Tree, dir string, l line) error {
 	if l.dir == "/" {
 		return nil
 	}
 	must := at.write && !l.lax && !strings.HasPrefix(l.dir, "/mnt/") && !strings.HasPrefix(l.dir, "/media/")
-	err := m.attachVolume(at, tree, l)
+	err := m.attachVolume(at, tree, dir, l)
 	if err == nil || must {
 		return err
 	}
@@ -233,7 +258,7 @@ func (m *machine) attach(at *mounts, tree *rootfs.Tree, l line) error {
 	return nil
 }
 
-func (m *machine) attachVolume(at *mounts, tree *rootfs.Tree, l line) error {
+func (m *machine) attachVolume(at *mounts, tree *rootfs.Tree, dir string, l line) error {
 	v := find(m.volumes, l.spec)
 	if v == nil {
 		return &clade.Error{Op: "mount", On: l.dir, Kind: clade.NotFound,
@@ -250,5 +275,5 @@ func (m *machine) attachVolume(at *mounts, tree *rootfs.Tree, l line) error {
 	if err != nil {
 		return &clade.Error{Op: "mount", On: l.dir, Kind: clade.NotFound, Err: err}
 	}
-	return at.add(v, root+"/"+name, l.subvol)
+	return at.add(v, filepath.Join(dir, name), l.subvol)
 }

@@ -47,64 +47,8 @@ func (v *volume) id() string {
 	return strconv.Itoa(v.disk)
 }
 
-// findDisks returns the kernel's names of the disks with these serials, after
-// they have all turned up.
-func (s *server) findDisks(serials []string) ([]string, error) {
-	if err := s.mods.load("virtio_blk"); err != nil {
-		return nil, err
-	}
-	names, missing := s.bySerial(serials)
-	if missing != "" {
-		s.disks = disksBySerial("/sys/block")
-		names, missing = s.bySerial(serials)
-	}
-	if missing == "" {
-		return names, nil
-	}
-	for _, name := range []string{"virtio_scsi", "sd_mod"} {
-		if err := s.mods.load(name); err != nil {
-			return nil, err
-		}
-	}
-	err := await(patience, func() bool {
-		s.disks = disksBySerial("/sys/block")
-		names, missing = s.bySerial(serials)
-		return missing == ""
-	})
-	if err != nil {
-		return nil, &clade.Error{Op: "find", On: "disk " + missing, Kind: clade.Missing, Err: err}
-	}
-	return names, nil
-}
-
-// bySerial returns the names of disks, or a serial that none is known to have.
-func (s *server) bySerial(serials []string) (names []string, missing string) {
-	for _, serial := range serials {
-		name, ok := s.disks[serial]
-		if !ok {
-			return nil, serial
-		}
-		names = append(names, name)
-	}
-	return names, ""
-}
-
-// disksBySerial returns the names of all disks that have a serial.
-func disksBySerial(dir string) map[string]string {
-	entries, _ := os.ReadDir(dir)
-	disks := map[string]string{}
-	for _, e := range entries {
-		if text, err := os.ReadFile(filepath.Join(dir, e.Name(), "serial")); err == nil {
-			disks[strings.TrimSpace(string(text))] = e.Name()
-		} else if page, err := os.ReadFile(filepath.Join(dir, e.Name(), "device/vpd_pg80")); err == nil && len(page) > 4 {
-			disks[strings.TrimSpace(string(page[4:]))] = e.Name()
-		}
-	}
-	return disks
-}
-
 // volumesOf returns what the disks hold, in the order of slots and partitions.
-func (s *server) volumesOf(names []string) ([]*volume, error) {
+func volumesOf(names []string) ([]*volume, error) {
 	var all []*volume
 	for slot, name := range names {
 		parts, err := partitions(slot, name)
@@ -123,9 +67,12 @@ func (s *server) volumesOf(names []string) ([]*volume, error) {
 
 // partitions returns the partitions of a disk, or the disk itself if it has none.
 func partitions(slot int, name string) ([]*volume, error) {
-	entries, err := os.ReadDir(filepath.Join("/sys/block", name))
+	parts, err := filepath.Glob("/sys/block/" + name + "/" + name + "*/partition")
 	if err != nil {
 		return nil, err
+	}
+	if len(parts) == 0 {
+		return []*volume{{device: "/dev/" + name, disk: slot}}, nil
 	}
 	disk, err := os.Open("/dev/" + name)
 	if err != nil {
@@ -133,23 +80,20 @@ func partitions(slot int, name string) ([]*volume, error) {
 	}
 	defer disk.Close()
 	names := tags(disk, sectorSize(name))
-	var parts []*volume
-	for _, e := range entries {
-		text, err := os.ReadFile(filepath.Join("/sys/block", name, e.Name(), "partition"))
+	var found []*volume
+	for _, part := range parts {
+		text, err := os.ReadFile(part)
 		if err != nil {
-			continue
+			return nil, err
 		}
 		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, &volume{device: "/dev/" + e.Name(), disk: slot, part: n, tag: names[n]})
+		found = append(found, &volume{device: "/dev/" + filepath.Base(filepath.Dir(part)), disk: slot, part: n, tag: names[n]})
 	}
-	if parts == nil {
-		return []*volume{{device: "/dev/" + name, disk: slot}}, nil
-	}
-	slices.SortFunc(parts, func(a, b *volume) int { return cmp.Compare(a.part, b.part) })
-	return parts, nil
+	slices.SortFunc(found, func(a, b *volume) int { return cmp.Compare(a.part, b.part) })
+	return found, nil
 }
 
 func sectorSize(name string) int64 {

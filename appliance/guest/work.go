@@ -75,6 +75,10 @@ func (s *server) generalize(req Request, tell clade.Progress) (*generalize.Repor
 
 // erase mounts the guest for writing, does the work, and unmounts it.
 func (m *machine) erase(sys *system, marks []identity.Mark, tell clade.Progress) (report *generalize.Report, err error) {
+	if err := m.looks.unmount(); err != nil {
+		return nil, err
+	}
+	sys.dir = ""
 	at, tree, err := m.assemble(sys, true)
 	if err != nil {
 		return nil, err
