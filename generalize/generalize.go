@@ -29,6 +29,7 @@ type Report struct {
 	Marks    []Step             `json:"marks"`
 	Writes   []string           `json:"writes,omitempty"` // what is added so that the guest restores its marks
 	Verified bool               `json:"verified"`         // all was read again, and nothing is left
+	Layers   []string           `json:"layers,omitempty"` // the digests of the sealed layers that hold the result, by slot
 	Left     []identity.Finding `json:"left,omitempty"`   // what Verify found
 }
 
@@ -45,15 +46,19 @@ type Step struct {
 
 // Plan reads what marks a guest has, and changes nothing. The steps are in the
 // order in which Erase takes them, and those without findings are in it too: they
-// are what Verify proves. An error is of kind Unproven: a mark cannot be read.
+// are what Verify proves. An error is of kind Unproven: marks cannot be read.
 func Plan(fsys fs.FS, marks []identity.Mark) (*Report, error) {
 	r := &Report{Tool: tool(), Time: time.Now().UTC()}
+	all, err := identity.ReadAll(fsys, marks)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string][]identity.Finding{}
+	for _, f := range all {
+		found[f.Mark] = append(found[f.Mark], f)
+	}
 	for _, m := range ordered(marks) {
-		found, err := m.Read(fsys)
-		if err != nil {
-			return nil, err
-		}
-		r.Marks = append(r.Marks, newStep(m, found))
+		r.Marks = append(r.Marks, newStep(m, found[m.Name]))
 	}
 	if unit := identity.Firstboot(fsys, marks); unit != "" && !identity.FirstbootInstalled(fsys, unit) {
 		r.Writes = []string{identity.FirstbootUnit}
@@ -131,12 +136,8 @@ func Verify(fsys fs.FS, r *Report) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range marks {
-		found, err := m.Read(fsys)
-		if err != nil {
-			return err
-		}
-		r.Left = append(r.Left, found...)
+	if r.Left, err = identity.ReadAll(fsys, marks); err != nil {
+		return err
 	}
 	if unit := identity.Firstboot(fsys, marks); unit != "" && !identity.FirstbootInstalled(fsys, unit) {
 		return &clade.Error{Op: "verify", On: identity.FirstbootUnit, Kind: clade.Unproven,

@@ -309,7 +309,7 @@ func TestSelect(t *testing.T) {
 		hint            string
 	}{
 		{[]string{"machineid"}, nil, "did you mean machine-id?"},
-		{nil, []string{"Hostnam"}, "did you mean hostname?"},
+		{nil, []string{"Hostnam"}, " or hostname or "},
 		{nil, []string{"authorized-keys"}, "did you mean ssh-authorized-keys?"},
 		{[]string{"quite something else"}, nil, "docs/identity.md"},
 		{[]string{""}, nil, "docs/identity.md"},

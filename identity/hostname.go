@@ -2,6 +2,7 @@ package identity
 
 import (
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -13,13 +14,13 @@ import (
 // resolve their own name. A missing file leaves some of them without a name.
 const localhost = "localhost\n"
 
-// hostnameMarks: the lines of /etc/hosts come first, since they are told apart by
-// the name in /etc/hostname.
+// hostnameMarks: those that are told apart by the name in /etc/hostname come before
+// it. It is long because it is a table: one mark after the other, no logic.
 func hostnameMarks() []Mark {
 	toLocalhost := reset{value: ownName, to: func(fs.FS) string { return localhost }}
 	return []Mark{
 		{
-			Name: "hosts", Family: "hostname", Kind: Conflict, Default: true,
+			Name: "hosts", Kind: Conflict, Default: true, Where: "any",
 			Why:         "lines of the master's own name make a clone take that name, or another machine, for itself",
 			Source:      "https://www.debian.org/doc/manuals/debian-reference/ch05#_the_hostname_resolution",
 			Paths:       []string{"etc/hosts"},
@@ -27,7 +28,15 @@ func hostnameMarks() []Mark {
 			way:         edit{find: ownHosts, fix: dropOwnHosts},
 		},
 		{
-			Name: "mailname", Family: "hostname", Kind: Conflict, Default: true,
+			Name: "postfix-myhostname", Kind: Conflict, Default: true, Where: "any",
+			Why:         "two mail servers of one name take each other's mail for their own: \"mail loops back to myself\"",
+			Source:      "https://www.postfix.org/postconf.5.html#myhostname",
+			Paths:       []string{"etc/postfix/main.cf"},
+			Regenerates: "not needed: Postfix asks for the hostname where it is not told. A name other than the master's stays",
+			way:         edit{find: findMyhostname, fix: dropMyhostname},
+		},
+		{
+			Name: "mailname", Kind: Conflict, Default: true, Where: "Debian, Ubuntu",
 			Why:         "mail of every clone would come from the master's name",
 			Source:      "man 5 mailname",
 			Paths:       []string{"etc/mailname"},
@@ -35,15 +44,23 @@ func hostnameMarks() []Mark {
 			way:         toLocalhost,
 		},
 		{
-			Name: "hostname", Family: "hostname", Kind: Conflict, Default: true,
+			Name: "hostname", Kind: Conflict, Default: true, Where: "any",
 			Why:         "twins take each other's place in DNS, in DHCP leases, in logs and in monitoring",
 			Source:      "man 5 hostname",
-			Paths:       []string{"etc/hostname"},
+			Paths:       []string{"etc/hostname", "etc/HOSTNAME"},
 			Regenerates: "cloud-init (local-hostname), or the name that DHCP gives",
 			way:         toLocalhost,
 		},
 		{
-			Name: "hostid", Family: "hostname", Kind: Conflict, Default: true,
+			Name: "pretty-hostname", Kind: Conflict, Default: true, Where: "any",
+			Why:         "the name under which desktops show a machine in the network is the master's",
+			Source:      "man 5 machine-info",
+			Paths:       []string{"etc/machine-info"},
+			Regenerates: "not needed: the hostname is shown",
+			way:         nameLines(prettyHostname),
+		},
+		{
+			Name: "hostid", Kind: Conflict, Default: true, Where: "any",
 			Why:         "gethostid(3) is the same on twins: ZFS takes a pool for its own that another machine holds; licences too",
 			Source:      "man 3 gethostid; man 8 zgenhostid",
 			Paths:       []string{"etc/hostid"},
@@ -51,6 +68,39 @@ func hostnameMarks() []Mark {
 			way:         remove{value: fingerprint},
 		},
 	}
+}
+
+var prettyHostname = regexp.MustCompile(`^\s*PRETTY_HOSTNAME\s*=\s*["']?([^"'\n]+)`)
+
+var myhostname = regexp.MustCompile(`(?m)^myhostname\s*=\s*(\S+).*\n?`)
+
+// findMyhostname returns the name in Postfix's main.cf where it is the machine's
+// own: Debian writes it there when the package is installed.
+func findMyhostname(fsys fs.FS, _, body string) []string {
+	own := ownNameOf(fsys)
+	var names []string
+	for _, m := range myhostname.FindAllStringSubmatch(body, -1) {
+		if isOwn(m[1], own) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
+
+func dropMyhostname(fsys fs.FS, _, body string) (string, error) {
+	own := ownNameOf(fsys)
+	return myhostname.ReplaceAllStringFunc(body, func(line string) string {
+		if isOwn(myhostname.FindStringSubmatch(line)[1], own) {
+			return ""
+		}
+		return line
+	}), nil
+}
+
+// isOwn reports whether name is own, the short hostname, with or without a domain.
+func isOwn(name, own string) bool {
+	name = strings.ToLower(name)
+	return own != "" && (name == own || strings.HasPrefix(name, own+"."))
 }
 
 // ownName returns the name in a text such as /etc/hostname: its first line that is
@@ -107,9 +157,7 @@ func ownIn(line, own string) []string {
 	}
 	var names []string
 	for _, name := range fields[1:] {
-		lower := strings.ToLower(name)
-		mine := own != "" && (lower == own || strings.HasPrefix(lower, own+"."))
-		if mine || (fields[0] == "127.0.1.1" && !generic(name)) {
+		if isOwn(name, own) || (fields[0] == "127.0.1.1" && !generic(name)) {
 			names = append(names, name)
 		}
 	}

@@ -32,11 +32,12 @@ const (
 // A Mark is one thing that must differ between twins or must not travel.
 type Mark struct {
 	Name        string   `json:"name"`   // unique, as given to --enable and --disable
-	Family      string   `json:"family"` // the marks of one file of this package
+	Family      string   `json:"family"` // one of Families
 	Kind        Kind     `json:"kind"`
 	Why         string   `json:"why"`         // what goes wrong when twins share it
 	Source      string   `json:"source"`      // where that can be read: a manual page, a document
 	Paths       []string `json:"paths"`       // patterns below the root; "~/" stands for every home
+	Where       string   `json:"where"`       // the distributions that have it: "any", "Debian, Ubuntu"
 	Default     bool     `json:"default"`     // erased unless the user says otherwise
 	Last        bool     `json:"last"`        // erased after all that is not Last
 	Regenerates string   `json:"regenerates"` // what makes it anew at the next boot
@@ -77,6 +78,26 @@ func (m Mark) Read(fsys fs.FS) ([]Finding, error) {
 	return s.found, nil
 }
 
+// ReadAll returns where fsys has any of marks, in their order. It is Read for each
+// of them at the cost of far less: every directory is read once, and the homes are
+// worked out once, so that a guest must not change meanwhile.
+//
+// An error joins those of the marks that cannot be read, each of kind Unproven;
+// the findings of all others are returned with it.
+func ReadAll(fsys fs.FS, marks []Mark) ([]Finding, error) {
+	c := newCache(fsys)
+	var all []Finding
+	var errs []error
+	for _, m := range marks {
+		found, err := m.Read(c)
+		all = append(all, found...)
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
 // Erase removes the mark from t; on one that is without it, nothing changes. After
 // an error the mark may be erased in part, and Erase may be called again.
 func (m Mark) Erase(t *rootfs.Tree) error {
@@ -93,20 +114,6 @@ func (m Mark) Erase(t *rootfs.Tree) error {
 
 // Will says in a few words what Erase does: "remove", "empty".
 func (m Mark) Will() string { return m.way.will() }
-
-// All returns every mark, in the order in which they are erased: some are read
-// with the help of others (the lines of /etc/hosts by the hostname). Those that are
-// Last are at the end.
-func All() []Mark {
-	var all []Mark
-	for _, family := range [][]Mark{
-		hostnameMarks(), cloudInitMarks(), networkMarks(), dhcpMarks(), sshMarks(), tlsMarks(), randomMarks(),
-		storageMarks(), homeMarks(), packageMarks(), logMarks(), machineIDMarks(),
-	} {
-		all = append(all, family...)
-	}
-	return all
-}
 
 // Find returns the mark of that name.
 func Find(name string) (Mark, bool) {

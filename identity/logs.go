@@ -14,7 +14,7 @@ import (
 func logMarks() []Mark {
 	return []Mark{
 		{
-			Name: "journal", Family: "logs", Kind: Residue, Default: true,
+			Name: "journal", Kind: Residue, Default: true, Where: "any",
 			Why:         "the master's journal, under its machine-id, in every clone",
 			Source:      "man 8 systemd-journald.service (FILES)",
 			Paths:       []string{"var/log/journal/*", "run/log/journal/*"},
@@ -22,7 +22,7 @@ func logMarks() []Mark {
 			way:         remove{},
 		},
 		{
-			Name: "login-records", Family: "logs", Kind: Residue, Default: true,
+			Name: "login-records", Kind: Residue, Default: true, Where: "any",
 			Why:         "who logged in to the master, and from where, is told as the clone's past",
 			Source:      "man 5 wtmp; man 8 lastlog",
 			Paths:       loginRecords(),
@@ -30,7 +30,24 @@ func logMarks() []Mark {
 			way:         empty{},
 		},
 		{
-			Name: "logs", Family: "logs", Kind: Residue, Default: true,
+			// Emptied: process accounting writes to the file only if it is there.
+			Name: "process-accounting", Kind: Residue, Default: true, Where: "any",
+			Why:         "every program that ran on the master, and who ran it",
+			Source:      "man 2 acct; man 1 lastcomm; man 1 virt-sysprep (pacct-log)",
+			Paths:       []string{"var/account/pacct*", "var/account/savacct", "var/account/usracct"},
+			Regenerates: "the kernel, where accounting is on",
+			way:         empty{},
+		},
+		{
+			Name: "logrotate-state", Kind: Residue, Default: true, Where: "any",
+			Why:         "when the master's logs, which are gone, were rotated",
+			Source:      "man 8 logrotate",
+			Paths:       []string{"var/lib/logrotate/status", "var/lib/logrotate/logrotate.status", "var/lib/logrotate.status", "var/lib/misc/logrotate.status"},
+			Regenerates: "logrotate",
+			way:         remove{},
+		},
+		{
+			Name: "logs", Kind: Residue, Default: true, Where: "any",
 			Why:         "the master's logs, with addresses, names and errors that are not the clone's",
 			Source:      "man 7 file-hierarchy; man 1 virt-sysprep (logfiles)",
 			Paths:       []string{"var/log"},
@@ -44,7 +61,7 @@ func logMarks() []Mark {
 func loginRecords() []string {
 	return []string{
 		"var/log/wtmp*", "var/log/btmp*", "var/log/lastlog", "var/log/faillog", "var/log/tallylog",
-		"var/lib/wtmpdb/wtmp.db", "var/lib/lastlog/lastlog2.db",
+		"var/lib/wtmpdb/wtmp.db", "var/lib/lastlog/lastlog2.db", "run/utmp", "var/run/utmp",
 	}
 }
 

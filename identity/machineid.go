@@ -18,7 +18,7 @@ const (
 
 func machineIDMarks() []Mark {
 	return []Mark{{
-		Name: "machine-id", Family: "machine-id", Kind: Conflict, Default: true, Last: true,
+		Name: "machine-id", Kind: Conflict, Default: true, Last: true, Where: "any",
 		Why:         "DHCP client ids, journals, D-Bus and many agents are named by it: twins get one address and one identity",
 		Source:      "man 5 machine-id; https://systemd.io/BUILDING_IMAGES/",
 		Paths:       []string{machineIDFile, dbusIDFile},

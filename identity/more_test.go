@@ -134,7 +134,7 @@ func within(t *testing.T, limit time.Duration, fn func()) {
 // nothing hangs, nothing of the host is read, shown or changed.
 func TestHostileTrees(t *testing.T) {
 	host := t.TempDir()
-	grow(t, host, map[string]string{"victim": "HOST", "dir/victim": "HOST"})
+	grow(t, host, map[string]string{"victim": "OUTSIDE", "dir/victim": "OUTSIDE"})
 	up := "->" + strings.Repeat("../", 20) + strings.TrimPrefix(host, "/")
 	for name, what := range map[string]string{
 		"links to host files": "->" + host + "/victim",
@@ -174,7 +174,7 @@ func TestHostileTrees(t *testing.T) {
 					if err != nil {
 						t.Errorf("%s: %v", m.Name, err)
 					}
-					if strings.Contains(fmt.Sprint(found), "HOST") {
+					if strings.Contains(fmt.Sprint(found), "OUTSIDE") {
 						t.Errorf("%s shows the host's: %+v", m.Name, found)
 					}
 				}
@@ -189,7 +189,7 @@ func TestHostileTrees(t *testing.T) {
 					}
 				}
 			})
-			if got := read(t, host, "victim") + read(t, host, "dir/victim"); got != "HOSTHOST" {
+			if got := read(t, host, "victim") + read(t, host, "dir/victim"); got != "OUTSIDEOUTSIDE" {
 				t.Errorf("the host's files are now %q", got)
 			}
 		})

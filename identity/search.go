@@ -62,7 +62,7 @@ func match(fsys fs.FS, pattern string) ([]string, error) {
 	if !ok {
 		return rootfs.Glob(fsys, pattern, maxMatches)
 	}
-	dirs, err := homes(fsys)
+	dirs, err := newCache(fsys).homeDirs()
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +121,10 @@ func (s *search) file(name string, value func([]byte) string) error {
 
 // text returns what of the file of that name can be read as text: "" if there is
 // none that a program in the guest could read either.
-func text(fsys fs.FS, name string) (string, error) {
-	data, err := rootfs.ReadFile(fsys, name, maxFile)
+func text(fsys fs.FS, name string) (string, error) { return textUpTo(fsys, name, maxFile) }
+
+func textUpTo(fsys fs.FS, name string, limit int64) (string, error) {
+	data, err := rootfs.ReadFile(fsys, name, limit)
 	if rootfs.Absent(err) || errors.Is(err, rootfs.ErrSpecial) {
 		return "", nil
 	}
@@ -154,6 +156,15 @@ func (m Mark) value() func([]byte) string {
 		return plain
 	}
 	return fingerprint
+}
+
+// told is what a finding says of the text v: nothing of residue, and of secrets
+// only what tells two of them apart.
+func (m Mark) told(v string) string {
+	if m.Kind == Residue {
+		return ""
+	}
+	return m.value()([]byte(v))
 }
 
 // fingerprint tells contents apart without telling them.

@@ -9,11 +9,11 @@ import (
 // sshMarks: the host keys go by default. What is in the homes is the users' and by
 // default stays: an administrator who puts an authorized key into the master
 // wants it in the clones, and the keys that cloud-init put there cannot be told
-// from these; it adds its own again.
+// from these; it adds its own again. It is long because it is a table.
 func sshMarks() []Mark {
 	return []Mark{
 		{
-			Name: "ssh-host-keys", Family: "ssh", Kind: Secret, Default: true,
+			Name: "ssh-host-keys", Kind: Secret, Default: true, Where: "any",
 			Why:         "who has one twin's key can pass for all of them, and clients cannot tell them apart",
 			Source:      "man 8 sshd (AUTHENTICATION, FILES)",
 			Paths:       []string{"etc/ssh/ssh_host_*"},
@@ -27,7 +27,7 @@ func sshMarks() []Mark {
 			},
 		},
 		{
-			Name: "dropbear-host-keys", Family: "ssh", Kind: Secret, Default: true,
+			Name: "dropbear-host-keys", Kind: Secret, Default: true, Where: "any",
 			Why:         "as the host keys of OpenSSH",
 			Source:      "man 8 dropbear (-R, -r)",
 			Paths:       []string{"etc/dropbear/dropbear_*_host_key", "etc/dropbear/dropbear_*_host_key.pub"},
@@ -41,7 +41,31 @@ func sshMarks() []Mark {
 			},
 		},
 		{
-			Name: "ssh-authorized-keys", Family: "ssh", Kind: Residue, Default: false,
+			Name: "tinyssh-host-keys", Kind: Secret, Default: true, Where: "Debian, Ubuntu, Arch",
+			Why:         "as the host keys of OpenSSH",
+			Source:      "man 8 tinysshd-makekey",
+			Paths:       []string{"etc/tinyssh/sshkeydir/*", "etc/tinyssh/sshkeydir"},
+			Regenerates: "clade-firstboot.service",
+			way:         remove{},
+			Firstboot: Piece{
+				Needs:   []string{"usr/sbin/tinysshd-makekey", "etc/tinyssh"},
+				Missing: "/etc/tinyssh/sshkeydir",
+				Command: "/usr/sbin/tinysshd-makekey -q /etc/tinyssh/sshkeydir",
+				Before:  []string{"tinyssh.service"},
+			},
+		},
+		{
+			// Off: the copies in the initramfs stay until it is built anew, so that
+			// without these files the next build makes a system that cannot be unlocked.
+			Name: "dropbear-initramfs-keys", Kind: Secret, Default: false, Where: "Debian, Ubuntu",
+			Why:         "the keys of the server that unlocks disks at boot are the same on every clone",
+			Source:      "man 8 dropbear; https://salsa.debian.org/debian/dropbear/-/blob/debian/latest/debian/README.initramfs",
+			Paths:       []string{"etc/dropbear/initramfs/dropbear_*_host_key*", "etc/dropbear-initramfs/dropbear_*_host_key*"},
+			Regenerates: "nothing: dropbearkey, then update-initramfs -u",
+			way:         remove{},
+		},
+		{
+			Name: "ssh-authorized-keys", Kind: Residue, Default: false, Where: "any",
 			Why:         "who could enter the master can enter every clone",
 			Source:      "man 8 sshd (AUTHORIZED_KEYS FILE FORMAT)",
 			Paths:       []string{"~/.ssh/authorized_keys", "~/.ssh/authorized_keys2"},
@@ -49,15 +73,15 @@ func sshMarks() []Mark {
 			way:         remove{},
 		},
 		{
-			Name: "ssh-known-hosts", Family: "ssh", Kind: Residue, Default: false,
+			Name: "ssh-known-hosts", Kind: Residue, Default: false, Where: "any",
 			Why:         "tells which machines the master's users have visited",
 			Source:      "man 8 sshd (SSH_KNOWN_HOSTS FILE FORMAT)",
-			Paths:       []string{"~/.ssh/known_hosts", "~/.ssh/known_hosts.old"},
+			Paths:       []string{"~/.ssh/known_hosts", "~/.ssh/known_hosts.old", "etc/ssh/ssh_known_hosts"},
 			Regenerates: "ssh",
 			way:         remove{},
 		},
 		{
-			Name: "ssh-user-keys", Family: "ssh", Kind: Secret, Default: false,
+			Name: "ssh-user-keys", Kind: Secret, Default: false, Where: "any",
 			Why:         "a user's private key on every clone opens whatever it opens",
 			Source:      "man 1 ssh-keygen (FILES)",
 			Paths:       []string{"~/.ssh/id_*"},

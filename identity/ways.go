@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/clade-vm/clade/rootfs"
@@ -15,7 +17,8 @@ import (
 // Secrets that are links take what they lead to along: a key that is kept
 // elsewhere would otherwise travel.
 type remove struct {
-	value func([]byte) string // of a file; nil for the kind's own
+	value  func([]byte) string // of a file; nil for the kind's own, "" for one that is not compared
+	except []string            // patterns of what another mark has
 }
 
 func (remove) will() string { return "remove" }
@@ -26,17 +29,31 @@ func (w remove) read(s *search) error {
 		value = s.mark.value()
 	}
 	for _, pattern := range s.mark.Paths {
-		if s.mark.Kind == Residue && whole(pattern) != "" {
+		if s.mark.Kind == Residue && len(w.except) == 0 && whole(pattern) != "" {
 			if err := s.content(whole(pattern)); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := s.each(pattern, func(name string) error { return s.listed(pattern, name, value) }); err != nil {
+		err := s.each(pattern, func(name string) error {
+			if w.spares(name) {
+				return nil
+			}
+			return s.listed(pattern, name, value)
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// spares reports whether another mark has the file of that name.
+func (w remove) spares(name string) bool {
+	return slices.ContainsFunc(w.except, func(pattern string) bool {
+		ok, _ := path.Match(pattern, name)
+		return ok
+	})
 }
 
 // listed records a file until pattern has many, and then only counts.
@@ -85,15 +102,21 @@ func (s *search) content(dir string) error {
 	return nil
 }
 
-func (remove) erase(t *rootfs.Tree, m Mark) error {
+func (w remove) erase(t *rootfs.Tree, m Mark) error {
 	for _, pattern := range m.Paths {
-		if dir := whole(pattern); dir != "" && m.Kind == Residue {
+		if dir := whole(pattern); dir != "" && m.Kind == Residue && len(w.except) == 0 {
 			if err := t.Clear(dir); err != nil && !rootfs.Absent(err) {
 				return err
 			}
 			continue
 		}
-		if err := eachMatch(t, pattern, func(name string) error { return removeOne(t, m, name) }); err != nil {
+		erase := func(name string) error {
+			if w.spares(name) {
+				return nil
+			}
+			return removeOne(t, m, name)
+		}
+		if err := eachMatch(t, pattern, erase); err != nil {
 			return err
 		}
 	}
@@ -230,7 +253,7 @@ func (w reset) read(s *search) error {
 			return err
 		default:
 			if v := w.value(string(data)); v != "" {
-				s.add(Finding{Path: name, Value: plain([]byte(v)), Size: fi.Size()})
+				s.add(Finding{Path: name, Value: s.mark.told(v), Size: fi.Size()})
 			}
 		}
 	}
@@ -272,16 +295,20 @@ func put(t *rootfs.Tree, name, text string, perm fs.FileMode) error {
 // edit is the way of text files that hold a mark among other things. Files that
 // no program could read as text are passed by.
 type edit struct {
-	find func(fsys fs.FS, name, text string) []string        // the values of the mark
-	fix  func(fsys fs.FS, name, text string) (string, error) // the text without it; "" for no file at all
+	limit int64                                               // bytes of a file; 0 is maxFile
+	find  func(fsys fs.FS, name, text string) []string        // the values of the mark
+	fix   func(fsys fs.FS, name, text string) (string, error) // the text without it; errGone for no file at all
 }
+
+// errGone is what fix says of a file that has no sense without the mark.
+var errGone = errors.New("the file goes with the mark")
 
 func (edit) will() string { return "edit" }
 
 func (w edit) read(s *search) error {
 	for _, pattern := range s.mark.Paths {
 		err := s.each(pattern, func(name string) error {
-			body, err := text(s.fsys, name)
+			body, err := textUpTo(s.fsys, name, max(w.limit, maxFile))
 			if errors.Is(err, rootfs.ErrLimit) {
 				s.add(Finding{Path: name, Note: "larger than such files are"})
 				return nil
@@ -291,7 +318,7 @@ func (w edit) read(s *search) error {
 			}
 			for _, v := range w.find(s.fsys, name, body) {
 				if len(s.found) < maxListed {
-					s.add(Finding{Path: name, Value: plain([]byte(v))})
+					s.add(Finding{Path: name, Value: s.mark.told(v)})
 				}
 			}
 			return nil
@@ -319,36 +346,16 @@ func (w edit) erase(t *rootfs.Tree, m Mark) error {
 }
 
 func (w edit) eraseOne(t *rootfs.Tree, name string) error {
-	body, err := text(t, name)
+	body, err := textUpTo(t, name, max(w.limit, maxFile))
 	if err != nil || len(w.find(t, name, body)) == 0 {
 		return err
 	}
 	fixed, err := w.fix(t, name, body)
+	if err == errGone {
+		return t.RemoveAll(name)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", printable(name), err)
 	}
-	if fixed == "" {
-		return t.RemoveAll(name)
-	}
 	return t.WriteFile(name, []byte(fixed), 0o644)
-}
-
-// when is a way for those guests only of which holds is true.
-type when struct {
-	holds func(fsys fs.FS) bool
-	way
-}
-
-func (w when) read(s *search) error {
-	if !w.holds(s.fsys) {
-		return nil
-	}
-	return w.way.read(s)
-}
-
-func (w when) erase(t *rootfs.Tree, m Mark) error {
-	if !w.holds(t) {
-		return nil
-	}
-	return w.way.erase(t, m)
 }

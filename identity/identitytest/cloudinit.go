@@ -18,16 +18,15 @@ func cloudInitPlants() map[string]Plant {
 			Files: map[string]string{"var/lib/cloud/seed/nocloud/meta-data": "instance-id: PLANTED", "var/lib/cloud/seed/nocloud/user-data": Planted},
 			After: map[string]string{"var/lib/cloud/seed/nocloud": None},
 		},
-		"cloud-init-network": {
-			Files: map[string]string{
-				"usr/bin/cloud-init": "=x", "etc/netplan/50-cloud-init.yaml": Planted, "etc/network/interfaces.d/50-cloud-init": Planted,
-				"etc/systemd/network/10-cloud-init-eth0.network": Planted,
-			},
-			After: map[string]string{"etc/netplan/50-cloud-init.yaml": None, "etc/network/interfaces.d/50-cloud-init": None},
-		},
-		"cloud-init-logs": {
-			Files: map[string]string{"var/log/cloud-init.log": Planted, "var/log/cloud-init-output.log": Planted},
-			After: map[string]string{"var/log/cloud-init.log": None, "var/log/cloud-init-output.log": None},
-		},
+		"cloud-init-network": gone(
+			"etc/netplan/50-cloud-init.yaml", "etc/network/interfaces.d/50-cloud-init", "etc/systemd/network/10-cloud-init-eth0.network",
+			"etc/systemd/network/50-cloud-init-eth0.network", "etc/NetworkManager/system-connections/cloud-init-eth0.nmconnection",
+			"etc/NetworkManager/conf.d/30-cloud-init-ip6-addr-gen-mode.conf", "etc/NetworkManager/conf.d/99-cloud-init.conf",
+		).beside("usr/bin/cloud-init", "=x"),
+		"cloud-init-logs": gone("var/log/cloud-init.log", "var/log/cloud-init-output.log", "var/log/cloud-init/x"),
+		"cloud-init-sshd": gone("etc/ssh/sshd_config.d/50-cloud-init.conf"),
+		"cloud-init-mounts": edited("etc/fstab",
+			"UUID=1 / ext4 defaults 0 1\n/dev/PLANTED\t/mnt\tauto\tdefaults,nofail,comment=cloudconfig\t0\t2\n# comment=cloudconfig\n",
+			"UUID=1 / ext4 defaults 0 1\n# comment=cloudconfig\n"),
 	}
 }

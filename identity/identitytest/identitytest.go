@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -47,8 +48,10 @@ type Plant struct {
 func Plants() map[string]Plant {
 	all := map[string]Plant{}
 	for _, family := range []map[string]Plant{
-		hostnamePlants(), cloudInitPlants(), networkPlants(), dhcpPlants(), sshPlants(), randomPlants(), storagePlants(),
-		homePlants(), packagePlants(), logPlants(), machineIDPlants(),
+		installerPlants(), hostnamePlants(), cloudInitPlants(), networkPlants(), addressPlants(), dhcpPlants(), vpnPlants(), sshPlants(),
+		tlsPlants(), randomPlants(), clockPlants(), storagePlants(), directoryPlants(), servicePlants(), containerPlants(), clusterPlants(),
+		managementPlants(), monitoringPlants(), securityPlants(), subscriptionPlants(), accountPlants(), homePlants(), desktopPlants(),
+		credentialPlants(), packagePlants(), spoolPlants(), filePlants(), logPlants(), machineIDPlants(),
 	} {
 		maps.Copy(all, family)
 	}
@@ -56,12 +59,25 @@ func Plants() map[string]Plant {
 }
 
 // Together returns all plants as one. No two of them want different things of one
-// name.
+// name, except that what one of them edits another may remove: then it is gone.
 func Together() Plant {
 	one := Plant{Files: map[string]string{}, After: map[string]string{}}
 	for _, p := range Plants() {
-		maps.Copy(one.Files, p.Files)
-		maps.Copy(one.After, p.After)
+		for name, what := range p.Files {
+			if _, ok := one.Files[name]; !ok || !strings.HasPrefix(what, "=") {
+				one.Files[name] = what
+			}
+		}
+		for name, what := range p.After {
+			if one.After[name] != None {
+				one.After[name] = what
+			}
+		}
+	}
+	for name := range one.After {
+		if path.Dir(name) == "etc/NetworkManager/system-connections" {
+			one.After[name] = None // networkmanager-connections removes them all
+		}
 	}
 	return one
 }
@@ -109,7 +125,20 @@ func growOne(dir string, tree *rootfs.Tree, name, what string) error {
 		}
 		what = text
 	}
-	return tree.WriteFile(name, []byte(what), 0o640)
+	return write(dir, tree, name, what)
+}
+
+// write makes a file. Only one that replaces another is worth the care that the
+// tree takes of it.
+func write(dir string, tree *rootfs.Tree, name, text string) error {
+	if _, err := tree.Lstat(name); err == nil {
+		return tree.WriteFile(name, []byte(text), 0o640)
+	}
+	parent, err := tree.Resolve(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, parent, path.Base(name)), []byte(text), 0o640)
 }
 
 func link(tree *rootfs.Tree, target, name string) error {

@@ -16,6 +16,9 @@ func TestPlantsGetAlong(t *testing.T) {
 	before, after := map[string]string{}, map[string]string{}
 	merge := func(into, from map[string]string, mark string) {
 		for name, what := range from {
+			if strings.HasPrefix(what, "=") || strings.HasPrefix(into[name], "=") {
+				continue
+			}
 			if is, ok := into[name]; ok && is != what {
 				t.Errorf("%s: %s is %q, and %q of another plant", mark, name, what, is)
 			}

@@ -2,10 +2,7 @@ package identitytest
 
 func networkPlants() map[string]Plant {
 	return map[string]Plant{
-		"udev-net-rules": {
-			Files: map[string]string{"etc/udev/rules.d/70-persistent-net.rules": "PLANTED " + MAC},
-			After: map[string]string{"etc/udev/rules.d/70-persistent-net.rules": None},
-		},
+		"udev-net-rules": of("PLANTED "+MAC, None, []string{"etc/udev/rules.d/70-persistent-net.rules", "etc/udev/rules.d/30-net_persistent_names.rules"}),
 		"networkd-mac": {
 			Files: map[string]string{
 				"etc/systemd/network/a.network": "[Match]\nMACAddress=52:54:00:ab:cd:ef\n\n[Network]\nDHCP=yes\n",
@@ -47,9 +44,16 @@ func networkPlants() map[string]Plant {
 			Files: map[string]string{"etc/NetworkManager/system-connections/lan.nmconnection": "[ethernet]\nmac-address=52:54:00:AB:CD:EF\ncloned-mac-address=52:54:00:AB:CD:EF\nmtu=1400\n"},
 			After: map[string]string{"etc/NetworkManager/system-connections/lan.nmconnection": "[ethernet]\nmtu=1400\n"},
 		},
-		"ifcfg-mac": {
-			Files: map[string]string{"etc/sysconfig/network-scripts/ifcfg-eth0": "DEVICE=eth0\nHWADDR=52:54:00:ab:cd:ef\nMACADDR=\"52:54:00:ab:cd:ef\"\n"},
-			After: map[string]string{"etc/sysconfig/network-scripts/ifcfg-eth0": "DEVICE=eth0\n"},
-		},
+		"ifcfg-mac": edited("etc/sysconfig/network-scripts/ifcfg-eth0", "DEVICE=eth0\nHWADDR=52:54:00:ab:cd:ef\nMACADDR=\"52:54:00:ab:cd:ef\"\n", "DEVICE=eth0\n").and(
+			edited("etc/sysconfig/network/ifcfg-eth0", "BOOTPROTO='dhcp'\nLLADDR='52:54:00:AB:CD:EF'\n", "BOOTPROTO='dhcp'\n")),
+		"ifcfg-hostname": edited("etc/sysconfig/network-scripts/ifcfg-eth1",
+			"DEVICE=eth1\nDHCP_HOSTNAME=\"PLANTED\"\nHOSTNAME=localhost.localdomain\nDHCPV6_HOSTNAME=PLANTED\n", "DEVICE=eth1\nHOSTNAME=localhost.localdomain\n").and(
+			edited("etc/sysconfig/network/ifcfg-eth1", "DHCP_FQDN=PLANTED.example.com\n#\n", "#\n")),
+		"ifupdown-hostname": edited("etc/network/interfaces.d/name", "iface eth2 inet dhcp\n\thostname PLANTED\n\thostname $(hostname)\n", "iface eth2 inet dhcp\n\thostname $(hostname)\n"),
+		"networkmanager-hostname": edited("etc/NetworkManager/system-connections/name.nmconnection",
+			"[ipv4]\ndhcp-hostname=PLANTED\nmethod=auto\n[ipv6]\ndhcp-fqdn=PLANTED.example.com\n", "[ipv4]\nmethod=auto\n[ipv6]\n"),
+		"dhclient-hostname": edited("etc/dhcp/dhclient.conf", "send host-name = gethostname();\nsend host-name \"PLANTED\";\nrequest subnet-mask;\n",
+			"send host-name = gethostname();\nrequest subnet-mask;\n").and(edited("etc/dhcp/dhclient.d/x.conf", "supersede host-name \"PLANTED\";\n#\n", "#\n")),
+		"networkmanager-connections": gone("etc/NetworkManager/system-connections/wireless.nmconnection"),
 	}
 }

@@ -2,8 +2,15 @@ package identitytest
 
 func randomPlants() map[string]Plant {
 	return map[string]Plant{
-		"random-seed":        {map[string]string{"var/lib/systemd/random-seed": Planted, "var/lib/urandom/random-seed": Planted}, map[string]string{"var/lib/systemd/random-seed": None}},
-		"loader-random-seed": {map[string]string{"boot/efi/loader/random-seed": Planted}, map[string]string{"boot/efi/loader/random-seed": None}},
+		"random-seed": gone(
+			"var/lib/systemd/random-seed", "var/lib/urandom/random-seed", "var/lib/misc/random-seed", "var/lib/random-seed", "var/lib/seedrng/seed.credit",
+			"etc/random-seed",
+		),
+		"loader-random-seed": gone("boot/efi/loader/random-seed", "boot/loader/random-seed", "efi/loader/random-seed"),
 		"credential-secret":  {map[string]string{"var/lib/systemd/credential.secret": Planted}, map[string]string{"var/lib/systemd/credential.secret": None}},
+		"tpm2-srk":           gone("var/lib/systemd/tpm2-srk-public-key.pem"),
+		"homed-key":          gone("var/lib/systemd/home/local.private"),
+		"openssl-rnd":        gone("root/.rnd"),
+		"fwupd-key":          keys("var/lib/fwupd/pki/secret.key", "var/lib/fwupd/pki/client.pem"),
 	}
 }

@@ -20,17 +20,15 @@ func sshPlants() map[string]Plant {
 				"srv/keys/rsa": None, "etc/ssh/ssh_host_ecdsa_key": None, "etc/ssh/sshd_config": "kept",
 			},
 		},
-		"dropbear-host-keys":  {map[string]string{"etc/dropbear/dropbear_rsa_host_key": Planted}, map[string]string{"etc/dropbear/dropbear_rsa_host_key": None}},
-		"ssh-authorized-keys": {map[string]string{"home/ann/.ssh/authorized_keys": Planted}, map[string]string{"home/ann/.ssh/authorized_keys": None}},
-		"ssh-known-hosts":     {map[string]string{"root/.ssh/known_hosts": Planted}, map[string]string{"root/.ssh/known_hosts": None}},
+		"dropbear-host-keys":  gone("etc/dropbear/dropbear_rsa_host_key", "etc/dropbear/dropbear_rsa_host_key.pub"),
+		"ssh-authorized-keys": gone("home/ann/.ssh/authorized_keys", "root/.ssh/authorized_keys2"),
+		"ssh-known-hosts":     gone("root/.ssh/known_hosts", "home/ann/.ssh/known_hosts.old", "etc/ssh/ssh_known_hosts"),
 		"ssh-user-keys": {
 			Files: map[string]string{"home/un[k]nown/.ssh/id_ed25519": Planted, "home/un[k]nown/.ssh/config": "kept"},
 			After: map[string]string{"home/un[k]nown/.ssh/id_ed25519": None, "home/un[k]nown/.ssh/config": "kept"},
 		},
-		"snakeoil": {
-			Files: map[string]string{"etc/ssl/private/ssl-cert-snakeoil.key": Planted, "etc/ssl/certs/ssl-cert-snakeoil.pem": Planted, "etc/ssl/certs/ca.pem": "kept"},
-			After: map[string]string{"etc/ssl/private/ssl-cert-snakeoil.key": None, "etc/ssl/certs/ca.pem": "kept"},
-		},
+		"tinyssh-host-keys":       gone("etc/tinyssh/sshkeydir/.ed25519.sk"),
+		"dropbear-initramfs-keys": gone("etc/dropbear/initramfs/dropbear_ed25519_host_key", "etc/dropbear-initramfs/dropbear_ed25519_host_key"),
 	}
 }
 

@@ -1,0 +1,70 @@
+package identity
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/clade-vm/clade/rootfs"
+)
+
+// parts is the way of marks whose paths need different ones. The mark's own Paths
+// are those of all parts.
+type parts []part
+
+type part struct {
+	paths []string
+	way
+}
+
+func (p parts) will() string {
+	var all []string
+	for _, part := range p {
+		if w := part.way.will(); !slices.Contains(all, w) {
+			all = append(all, w)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func (p parts) read(s *search) error {
+	mark := s.mark
+	defer func() { s.mark = mark }()
+	for _, part := range p {
+		s.mark.Paths = part.paths
+		if err := part.way.read(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p parts) erase(t *rootfs.Tree, m Mark) error {
+	for _, part := range p {
+		m.Paths = part.paths
+		if err := part.way.erase(t, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// when is a way for those guests only of which holds is true.
+type when struct {
+	holds func(fsys fs.FS) bool
+	way
+}
+
+func (w when) read(s *search) error {
+	if !w.holds(s.fsys) {
+		return nil
+	}
+	return w.way.read(s)
+}
+
+func (w when) erase(t *rootfs.Tree, m Mark) error {
+	if !w.holds(t) {
+		return nil
+	}
+	return w.way.erase(t, m)
+}

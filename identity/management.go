@@ -1,0 +1,131 @@
+package identity
+
+import "regexp"
+
+// managementMarks: an agent is known to its server by a key and a name. It is long
+// because it is a table.
+func managementMarks() []Mark {
+	return []Mark{
+		{
+			Name: "salt-minion-id", Kind: Conflict, Default: true, Where: "any",
+			Why:         "the id is written down at the first start: twins answer to one name, and the master obeys the last",
+			Source:      "https://docs.saltproject.io/en/latest/ref/configuration/minion.html#id",
+			Paths:       []string{"etc/salt/minion_id", "etc/venv-salt-minion/minion_id"},
+			Regenerates: "salt-minion, from the hostname",
+			way:         remove{},
+		},
+		{
+			Name: "salt-minion-keys", Kind: Secret, Default: true, Where: "any",
+			Why:    "a minion is accepted by its key: twins are accepted as one",
+			Source: "https://github.com/uyuni-project/uyuni-docs/blob/master/modules/administration/pages/troubleshooting/tshoot-registerclones.adoc",
+			Paths: []string{
+				"etc/salt/pki/minion/minion.pem", "etc/salt/pki/minion/minion.pub", "etc/venv-salt-minion/pki/minion/minion.pem",
+				"etc/venv-salt-minion/pki/minion/minion.pub",
+			},
+			Regenerates: "salt-minion; its master must accept the new key",
+			way:         remove{},
+		},
+		{
+			Name: "salt-cache", Kind: Residue, Default: true, Where: "any",
+			Why:         "what the master of Salt told this machine, pillars with passwords among it",
+			Source:      "https://docs.saltproject.io/en/latest/ref/configuration/minion.html#cachedir",
+			Paths:       []string{"var/cache/salt/minion/*", "var/cache/venv-salt-minion/*"},
+			Regenerates: "salt-minion",
+			way:         remove{},
+		},
+		{
+			Name: "puppet-certificates", Kind: Secret, Default: true, Where: "any",
+			Why:    "the certificate is the node: twins get each other's catalogue, and passwords in it",
+			Source: "https://puppet.com/docs/puppet/7/dirs_ssldir.html",
+			Paths: []string{
+				"etc/puppetlabs/puppet/ssl/private_keys/*", "etc/puppetlabs/puppet/ssl/certs/*", "etc/puppetlabs/puppet/ssl/certificate_requests/*",
+				"etc/puppetlabs/puppet/ssl/public_keys/*", "var/lib/puppet/ssl/private_keys/*", "var/lib/puppet/ssl/certs/*",
+				"var/lib/puppet/ssl/certificate_requests/*", "var/lib/puppet/ssl/public_keys/*", "etc/puppet/ssl/private_keys/*", "etc/puppet/ssl/certs/*",
+			},
+			Regenerates: "puppet agent; its server must sign the new request",
+			way:         remove{value: privateKey},
+		},
+		{
+			Name: "puppet-state", Kind: Residue, Default: true, Where: "any",
+			Why:    "the master's last catalogue, reports and facts",
+			Source: "https://puppet.com/docs/puppet/7/dirs_vardir.html; man 1 virt-sysprep (puppet-data-log)",
+			Paths: []string{
+				"opt/puppetlabs/puppet/cache/state/*", "opt/puppetlabs/puppet/cache/client_data/*", "opt/puppetlabs/puppet/cache/clientbucket/*",
+				"opt/puppetlabs/puppet/cache/reports/*", "var/lib/puppet/state/*", "var/lib/puppet/client_data/*", "var/lib/puppet/clientbucket/*",
+				"var/lib/puppet/reports/*", "var/cache/puppet/state/*", "var/cache/puppet/client_data/*", "var/cache/puppet/clientbucket/*",
+			},
+			Regenerates: "puppet agent",
+			way:         remove{},
+		},
+		{
+			Name: "chef-client-key", Kind: Secret, Default: true, Where: "any",
+			Why:         "the key is the node: twins overwrite each other's attributes",
+			Source:      "https://docs.chef.io/ctl_chef_client",
+			Paths:       []string{"etc/chef/client.pem", "etc/cinc/client.pem"},
+			Regenerates: "chef-client, with a validation key",
+			way:         remove{},
+		},
+		{
+			Name: "chef-node-name", Kind: Conflict, Default: true, Where: "any",
+			Why:         "twins answer to one name",
+			Source:      "https://docs.chef.io/config_rb_client",
+			Paths:       []string{"etc/chef/client.rb", "etc/cinc/client.rb"},
+			Regenerates: "not needed: chef-client takes the host's name",
+			way:         nameLines(chefNode),
+		},
+		{
+			Name: "cfengine-keys", Kind: Secret, Default: true, Where: "any",
+			Why:    "hosts are known by their keys: twins are one host, and reports of both are mixed",
+			Source: "https://docs.cfengine.com/docs/3.21/reference-components-cf-key.html",
+			Paths: []string{
+				"var/cfengine/ppkeys/localhost.priv", "var/cfengine/ppkeys/localhost.pub", "var/rudder/cfengine-community/ppkeys/localhost.priv",
+				"var/rudder/cfengine-community/ppkeys/localhost.pub",
+			},
+			Regenerates: "cf-key, as the agent of Rudder calls it; the hub must be bootstrapped to again",
+			way:         remove{},
+		},
+		{
+			Name: "rudder-uuid", Kind: Conflict, Default: true, Where: "any",
+			Why:         "nodes of one UUID are one to the server",
+			Source:      "https://docs.rudder.io/reference/current/installation/agent/debian.html",
+			Paths:       []string{"opt/rudder/etc/uuid.hive"},
+			Regenerates: "rudder agent reinit, or its daily check",
+			way:         remove{},
+		},
+		{
+			// Off: they are most often the same for a class of machines, by intent.
+			Name: "ansible-facts", Kind: Residue, Default: false, Where: "any",
+			Why:         "facts that were set by hand for the master hold for every clone",
+			Source:      "https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_vars_facts.html",
+			Paths:       []string{"etc/ansible/facts.d/*"},
+			Regenerates: "nothing",
+			way:         remove{},
+		},
+		{
+			Name: "ansible-tmp", Kind: Residue, Default: true, Where: "any",
+			Why:         "modules that were broken off, with their arguments",
+			Source:      "https://docs.ansible.com/ansible/latest/reference_appendices/config.html",
+			Paths:       []string{"~/.ansible/tmp/*", "~/.ansible/cp/*"},
+			Regenerates: "ansible",
+			way:         remove{},
+		},
+		{
+			Name: "azure-agent", Kind: Residue, Default: true, Where: "any",
+			Why:         "the certificates and the answers with which Azure provisioned the master",
+			Source:      "https://github.com/Azure/WALinuxAgent/blob/master/azurelinuxagent/pa/deprovision/default.py",
+			Paths:       []string{"var/lib/waagent/*"},
+			Regenerates: "waagent",
+			way:         remove{},
+		},
+		{
+			Name: "amazon-ssm-agent", Kind: Secret, Default: true, Where: "any",
+			Why:         "twins are one managed node, and commands go to either",
+			Source:      "https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/registration/instance_info.go",
+			Paths:       []string{"var/lib/amazon/ssm/Vault/Store/*", "var/lib/amazon/ssm/Vault/Manifest"},
+			Regenerates: "amazon-ssm-agent on EC2; elsewhere it must be registered with an activation",
+			way:         remove{},
+		},
+	}
+}
+
+var chefNode = regexp.MustCompile(`^\s*node_name\s*\(?\s*["']([^"']+)["']`)

@@ -1,0 +1,137 @@
+package identity
+
+import (
+	"io/fs"
+	"regexp"
+	"strings"
+)
+
+// serviceMarks are the ids of servers. The data of databases stays: what is asked
+// of a template is often that it is there. It is long because it is a table.
+func serviceMarks() []Mark {
+	return []Mark{
+		{
+			Name: "mysql-server-uuid", Kind: Conflict, Default: true, Where: "any",
+			Why:         "replication stops between servers of one UUID",
+			Source:      "https://dev.mysql.com/doc/refman/8.0/en/replication-howto-additionalslaves.html",
+			Paths:       []string{"var/lib/mysql/auto.cnf"},
+			Regenerates: "mysqld",
+			way:         remove{value: fingerprint},
+		},
+		{
+			Name: "mysql-certificates", Kind: Secret, Default: true, Where: "any",
+			Why:    "the server makes itself an authority and keys when it is first started: twins have the same",
+			Source: "https://dev.mysql.com/doc/refman/8.0/en/creating-ssl-rsa-files-using-mysql.html",
+			Paths: []string{
+				"var/lib/mysql/ca.pem", "var/lib/mysql/ca-key.pem", "var/lib/mysql/server-cert.pem", "var/lib/mysql/server-key.pem",
+				"var/lib/mysql/client-cert.pem", "var/lib/mysql/client-key.pem", "var/lib/mysql/private_key.pem", "var/lib/mysql/public_key.pem",
+			},
+			Regenerates: "mysqld (auto_generate_certs)",
+			way:         remove{value: privateKey},
+		},
+		{
+			// Off: nodes of one cluster must share it.
+			Name: "rabbitmq-cookie", Kind: Secret, Default: false, Where: "any",
+			Why:         "who has one twin's cookie may do everything on all of them",
+			Source:      "https://www.rabbitmq.com/docs/clustering#erlang-cookie",
+			Paths:       []string{"var/lib/rabbitmq/.erlang.cookie"},
+			Regenerates: "RabbitMQ",
+			way:         remove{},
+		},
+		{
+			// Off: it forgets the cluster, and with it where the keys are.
+			Name: "redis-cluster-id", Kind: Conflict, Default: false, Where: "any",
+			Why:         "nodes of one id are one to the cluster",
+			Source:      "https://redis.io/docs/latest/operate/oss_and_stack/management/scaling/",
+			Paths:       []string{"var/lib/redis/nodes*.conf"},
+			Regenerates: "redis-server",
+			way:         remove{value: fingerprint},
+		},
+		{
+			Name: "snmp-engine-id", Kind: Conflict, Default: true, Where: "any",
+			Why:         "engines of one id confuse their managers, which refuse the answers of one as too old",
+			Source:      "RFC 3411 section 3.1.1; man 5 snmpd.conf",
+			Paths:       []string{"var/lib/snmp/snmpd.conf", "var/lib/net-snmp/snmpd.conf"},
+			Regenerates: "snmpd",
+			way:         edit{find: findEngine(false), fix: dropEngine},
+		},
+		{
+			// Off: the keys of users are made of it, and they would have to be told anew.
+			Name: "snmp-users-engine-id", Kind: Conflict, Default: false, Where: "any, with users of SNMPv3",
+			Why:         "as snmp-engine-id",
+			Source:      "RFC 3414 section 2.6; man 5 snmpd.conf",
+			Paths:       []string{"var/lib/snmp/snmpd.conf", "var/lib/net-snmp/snmpd.conf"},
+			Regenerates: "snmpd; the users must be created again",
+			way:         edit{find: findEngine(true), fix: dropEngine},
+		},
+		{
+			Name: "dovecot-state", Kind: Residue, Default: true, Where: "any",
+			Why:         "parameters and names of the master's mail server",
+			Source:      "man 1 doveconf; man 1 virt-sysprep (dovecot-data)",
+			Paths:       []string{"var/lib/dovecot/ssl-parameters.dat", "var/lib/dovecot/instances"},
+			Regenerates: "dovecot. The rest of /var/lib/dovecot, such as Sieve scripts, stays",
+			way:         remove{},
+		},
+		{
+			Name: "cups-certificates", Kind: Secret, Default: true, Where: "any",
+			Why:         "the print server's key is the same on every clone",
+			Source:      "man 5 cups-files.conf (CreateSelfSignedCerts, ServerKeychain)",
+			Paths:       []string{"etc/cups/ssl/*.key", "etc/cups/ssl/*.crt"},
+			Regenerates: "cupsd",
+			way:         remove{value: privateKey},
+		},
+		{
+			Name: "gitlab-runner-id", Kind: Conflict, Default: true, Where: "any",
+			Why:         "runners of one id are one to GitLab: only the last that started gets jobs",
+			Source:      "https://gitlab.com/gitlab-org/gitlab-runner/-/issues/38858",
+			Paths:       []string{"etc/gitlab-runner/.runner_system_id", "~/.gitlab-runner/.runner_system_id"},
+			Regenerates: "gitlab-runner, of the machine-id",
+			way:         remove{},
+		},
+		{
+			Name: "syncthing-identity", Kind: Secret, Default: true, Where: "any",
+			Why:    "the key is the device's id: twins are one device to all that share with it",
+			Source: "https://docs.syncthing.net/dev/device-ids.html",
+			Paths: []string{
+				"~/.config/syncthing/key.pem", "~/.config/syncthing/cert.pem", "~/.local/state/syncthing/key.pem", "~/.local/state/syncthing/cert.pem",
+			},
+			Regenerates: "syncthing; other devices must be told the new id",
+			way:         remove{value: privateKey},
+		},
+	}
+}
+
+var (
+	snmpEngine = regexp.MustCompile(`(?m)^(?:oldEngineID\s+(\S+)|engineBoots\s+.*)\n?`)
+	snmpUser   = regexp.MustCompile(`(?m)^usmUser\s`)
+)
+
+// findEngine finds the engine's id in files that have users, or in those that have
+// none.
+func findEngine(users bool) func(fs.FS, string, string) []string {
+	return func(_ fs.FS, _, body string) []string {
+		if snmpUser.MatchString(body) != users {
+			return nil
+		}
+		var ids []string
+		for _, m := range snmpEngine.FindAllStringSubmatch(body, -1) {
+			if m[1] != "" {
+				ids = append(ids, strings.ToLower(m[1]))
+			}
+		}
+		return ids
+	}
+}
+
+// dropEngine takes the engine's id out, how often it has started, and the users
+// whose keys are of no use without it.
+func dropEngine(_ fs.FS, _, body string) (string, error) {
+	body = snmpEngine.ReplaceAllString(body, "")
+	var out strings.Builder
+	for line := range strings.Lines(body) {
+		if !snmpUser.MatchString(line) {
+			out.WriteString(line)
+		}
+	}
+	return out.String(), nil
+}
