@@ -5,12 +5,44 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// A directory reads the entries of an open directory. It asks nothing about them
-// beside what the directory itself tells, so that a huge one costs what it must.
+// buffers are for the records of directories; a small one is read at once.
+var buffers = sync.Pool{New: func() any { return new([8 << 10]byte) }}
+
+// each calls fn for every entry of the directory of that name: see eachEntry. It
+// asks nothing about them beside what the directory itself tells, so that a huge
+// one costs what it must.
+func (t *Tree) each(name string, fn func(fs.DirEntry) error) error {
+	fd, err := t.reach(name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err == errUnsure {
+		return err
+	}
+	if err != nil {
+		return t.did("readdir", name, err)
+	}
+	defer unix.Close(fd)
+	buf := buffers.Get().(*[8 << 10]byte)
+	defer buffers.Put(buf)
+	d := directory{tree: t, name: name, buf: buf[:]}
+	for {
+		e, err := d.next(fd)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return t.did("readdir", name, err)
+		}
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+}
+
+// A directory reads the entries of an open directory.
 type directory struct {
 	tree *Tree
 	name string
@@ -18,32 +50,42 @@ type directory struct {
 	rest []byte // of buf: the records that are not handed out
 }
 
-// next returns up to n entries, and io.EOF with none where there are no more.
-func (d *directory) next(fd, n int) (entries []fs.DirEntry, err error) {
-	for len(entries) < n {
+// next returns the next entry, and io.EOF after the last one.
+func (d *directory) next(fd int) (fs.DirEntry, error) {
+	for {
 		if len(d.rest) == 0 {
-			if d.buf == nil {
-				d.buf = make([]byte, 32<<10)
-			}
-			size, err := unix.Getdents(fd, d.buf)
+			n, err := unix.Getdents(fd, d.buf)
 			if err == unix.EINTR {
 				continue
 			}
-			if err == nil && size == 0 && len(entries) == 0 {
-				err = io.EOF
+			if err != nil {
+				return nil, err
 			}
-			if err != nil || size == 0 {
-				return entries, err
+			if n == 0 {
+				return nil, io.EOF
 			}
-			d.rest = d.buf[:size]
+			d.rest = d.buf[:n]
 		}
-		e, err := d.entry()
+		if e, err := d.entry(); e != nil || err != nil {
+			return e, err
+		}
+	}
+}
+
+// some returns up to n entries, and io.EOF with none where there are no more.
+func (d *directory) some(fd, n int) (entries []fs.DirEntry, err error) {
+	if d.buf == nil {
+		d.buf = make([]byte, 8<<10)
+	}
+	for len(entries) < n {
+		e, err := d.next(fd)
+		if err == io.EOF && len(entries) > 0 {
+			return entries, nil
+		}
 		if err != nil {
 			return entries, err
 		}
-		if e != nil {
-			entries = append(entries, e)
-		}
+		entries = append(entries, e)
 	}
 	return entries, nil
 }

@@ -61,8 +61,10 @@ func (t *Tree) stat(op, name string, follow bool) (fs.FileInfo, error) {
 	if !valid(name) {
 		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	if fi, err := t.look(name, follow); err != errUnsure {
-		return fi, t.did(op, name, err)
+	if n, err := t.look(name, follow); err == nil {
+		return n, nil
+	} else if err != errUnsure {
+		return nil, t.did(op, name, err)
 	}
 	_, fi, err := t.resolve(op, name, follow)
 	if err != nil {
@@ -133,7 +135,7 @@ func (f *file) ReadDir(n int) ([]fs.DirEntry, error) {
 	if n <= 0 {
 		limit = MaxEntries + 1
 	}
-	entries, err := f.dir.next(int(f.f.Fd()), limit)
+	entries, err := f.dir.some(int(f.f.Fd()), limit)
 	switch {
 	case err == io.EOF && n > 0:
 		return nil, err

@@ -214,6 +214,9 @@ func told(tree *rootfs.Tree, name string) string {
 }
 
 func said(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // the operation may be another
+	}
 	if err == nil {
 		return "ok"
 	}

@@ -44,7 +44,7 @@ func (t *Tree) reach(name string, flag uint64) (fd int, err error) {
 }
 
 // look describes what name leads to, or the link in the last place.
-func (t *Tree) look(name string, follow bool) (fs.FileInfo, error) {
+func (t *Tree) look(name string, follow bool) (*node, error) {
 	fd, err := t.handle(name, follow)
 	if err != nil {
 		return nil, err
@@ -66,24 +66,60 @@ func (t *Tree) handle(name string, follow bool) (int, error) {
 // take opens the regular file or directory that name leads to, which is looked at
 // before and after: see open.
 func (t *Tree) take(name string, flag int) (*os.File, error) {
-	before, err := t.look(name, true)
+	fd, _, err := t.enter(name, flag)
 	if err != nil {
 		return nil, err
 	}
+	return os.NewFile(uintptr(fd), path.Base(name)), nil
+}
+
+func (t *Tree) enter(name string, flag int) (int, *node, error) {
+	before, err := t.look(name, true)
+	if err != nil {
+		return -1, nil, err
+	}
 	if !before.IsDir() && !before.Mode().IsRegular() {
-		return nil, ErrSpecial
+		return -1, nil, ErrSpecial
 	}
 	fd, err := t.reach(name, uint64(flag|syscall.O_NONBLOCK|syscall.O_NOCTTY))
 	if err != nil {
-		return nil, err
+		return -1, nil, err
 	}
-	f := os.NewFile(uintptr(fd), path.Base(name))
 	after, err := describe(fd, name)
 	if err != nil || !same(before, after) {
-		f.Close()
+		unix.Close(fd)
+		return -1, nil, ErrSpecial
+	}
+	return fd, after, nil
+}
+
+// content returns what is in the regular file that name leads to: see ReadFile.
+func (t *Tree) content(name string, limit int64) ([]byte, error) {
+	fd, is, err := t.enter(name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if is.IsDir() {
 		return nil, ErrSpecial
 	}
-	return f, nil
+	data := make([]byte, min(is.Size(), limit))
+	for at := 0; at < len(data); {
+		n, err := unix.Read(fd, data[at:])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return data[:at], nil // shorter than it says
+		default:
+			at += n
+		}
+	}
+	if is.Size() > limit {
+		return data, ErrLimit
+	}
+	return data, nil
 }
 
 // readlink returns the target of the link of that name.
@@ -110,14 +146,17 @@ type node struct {
 	stat syscall.Stat_t
 }
 
-func describe(fd int, name string) (fs.FileInfo, error) {
+func describe(fd int, name string) (*node, error) {
 	n := &node{name: path.Base(name)}
-	return n, syscall.Fstat(fd, &n.stat)
+	if err := syscall.Fstat(fd, &n.stat); err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // same reports whether two descriptions are of one file.
-func same(a, b fs.FileInfo) bool {
-	x, y := a.Sys().(*syscall.Stat_t), b.Sys().(*syscall.Stat_t)
+func same(a, b *node) bool {
+	x, y := a.stat, b.stat
 	return x.Dev == y.Dev && x.Ino == y.Ino && x.Mode&syscall.S_IFMT == y.Mode&syscall.S_IFMT
 }
 

@@ -14,6 +14,11 @@ import (
 // ReadFile returns the content of a regular file of at most limit bytes. A larger
 // one is ErrLimit, together with its first limit bytes.
 func ReadFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	if t, ok := fsys.(*Tree); ok && valid(name) {
+		if data, err := t.content(name, limit); err != errUnsure {
+			return data, t.did("read", name, err)
+		}
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
@@ -57,6 +62,11 @@ const batch = 1024
 // eachEntry calls fn for every entry of a directory, in the directory's order,
 // and stops at its first error. What is no directory is ENOTDIR.
 func eachEntry(fsys fs.FS, name string, fn func(fs.DirEntry) error) error {
+	if t, ok := fsys.(*Tree); ok && valid(name) {
+		if err := t.each(name, fn); err != errUnsure {
+			return err
+		}
+	}
 	f, err := fsys.Open(name)
 	if errors.Is(err, ErrSpecial) {
 		return &fs.PathError{Op: "readdir", Path: name, Err: syscall.ENOTDIR}
