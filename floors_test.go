@@ -25,6 +25,7 @@ var floors = map[string]string{
 	"undo":                      "",
 	"lineage":                   "",
 	"qcow2":                     "",
+	"bundle":                    "qcow2",
 	"qmp":                       "",
 	"qmp/qga":                   "qmp",
 	"recipe":                    "",
