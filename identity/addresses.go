@@ -40,7 +40,7 @@ func addressMarks() []Mark {
 		},
 		{
 			Name: "ifcfg-address", Kind: Conflict, Default: false, Where: "Fedora, RHEL; SUSE",
-			Why: why, Source: "man 5 nm-settings-ifcfg-rh; man 5 ifcfg", Regenerates: from,
+			Why: why, Source: "https://networkmanager.dev/docs/api/latest/nm-settings-ifcfg-rh.html; https://github.com/openSUSE/wicked/blob/master/man/ifcfg.5.in", Regenerates: from,
 			Paths: []string{"etc/sysconfig/network-scripts/ifcfg-*", "etc/sysconfig/network/ifcfg-*"},
 			way:   edit{find: addressesIn(ifcfgAddress), fix: fixIfcfgAddress},
 		},

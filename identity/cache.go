@@ -13,7 +13,7 @@ import (
 
 // The bounds of a cache. What is beyond them is read from the guest each time.
 const (
-	maxCachedDir = 4096    // entries of one directory
+	maxCachedDir = 2048    // entries of one directory
 	maxCached    = 1 << 17 // entries of all directories
 )
 
@@ -146,12 +146,20 @@ func (c *cache) Open(name string) (fs.File, error) {
 	return c.FS.Open(name)
 }
 
-// homeDirs is homes, worked out once.
+// homeDirs returns the homes that are there, as patterns. They are worked out once:
+// most users in /etc/passwd have none.
 func (c *cache) homeDirs() ([]string, error) {
-	if !c.homesKnown {
-		c.homesKnown = true
-		c.homes, c.homesErr = homes(c)
+	if c.homesKnown {
+		return c.homes, c.homesErr
 	}
+	c.homesKnown = true
+	all, err := homes(c)
+	for _, home := range all {
+		if l := c.dir(home); l.err == nil {
+			c.homes = append(c.homes, literal(home))
+		}
+	}
+	c.homesErr = err
 	return c.homes, c.homesErr
 }
 

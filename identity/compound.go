@@ -55,11 +55,16 @@ type when struct {
 	way
 }
 
+// read asks for the condition only where there is something: to know that a
+// program is there, a directory of thousands is read.
 func (w when) read(s *search) error {
-	if !w.holds(s.fsys) {
+	before := len(s.found)
+	err := w.way.read(s)
+	if (err != nil || len(s.found) > before) && !w.holds(s.fsys) {
+		s.found = s.found[:before]
 		return nil
 	}
-	return w.way.read(s)
+	return err
 }
 
 func (w when) erase(t *rootfs.Tree, m Mark) error {

@@ -27,7 +27,7 @@ func credentialMarks() []Mark {
 		{
 			Name: "keyrings", Kind: Secret, Default: false, Where: "any",
 			Why:         "the passwords that the desktop keeps for the master's users",
-			Source:      "man 1 gnome-keyring-daemon; man 1 kwalletd5",
+			Source:      "man 1 gnome-keyring-daemon; https://wiki.archlinux.org/title/KDE_Wallet",
 			Paths:       []string{"~/.local/share/keyrings/*", "~/.gnome2/keyrings/*", "~/.local/share/kwalletd/*", "~/.kde/share/apps/kwallet/*"},
 			Regenerates: "the desktop, empty",
 			way:         remove{},

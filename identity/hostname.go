@@ -38,7 +38,7 @@ func hostnameMarks() []Mark {
 		{
 			Name: "mailname", Kind: Conflict, Default: true, Where: "Debian, Ubuntu",
 			Why:         "mail of every clone would come from the master's name",
-			Source:      "man 5 mailname",
+			Source:      "https://www.debian.org/doc/debian-policy/ch-customized-programs.html",
 			Paths:       []string{"etc/mailname"},
 			Regenerates: "dpkg-reconfigure of the mail server",
 			way:         toLocalhost,

@@ -64,7 +64,7 @@ func TestRedHatNetwork(t *testing.T) {
 }
 
 // A source is a manual page, an RFC or a page that can be opened.
-var sourceForm = regexp.MustCompile(`^(man [1-8] [A-Za-z0-9_.+-]+( \([^()]+\))?|RFC [0-9]+( section [0-9.]+)?|https://[^\s;]+( \([^()]+\))?|NVMe Base Specification, Host Identifier)$`)
+var sourceForm = regexp.MustCompile(`^(man [1-8] [A-Za-z0-9_.+-]+( \([^()]+\))?|RFC [0-9]+( section [0-9.]+)?|https://[^\s;]+( \([^()]+\))?)$`)
 
 func TestEverySourceCanBeRead(t *testing.T) {
 	for _, m := range identity.All() {

@@ -1,6 +1,10 @@
 package identity
 
-import "regexp"
+import (
+	"io/fs"
+	"regexp"
+	"strings"
+)
 
 // managementMarks: an agent is known to its server by a key and a name. It is long
 // because it is a table.
@@ -87,10 +91,10 @@ func managementMarks() []Mark {
 		{
 			Name: "rudder-uuid", Kind: Conflict, Default: true, Where: "any",
 			Why:         "nodes of one UUID are one to the server",
-			Source:      "https://docs.rudder.io/reference/current/installation/agent/debian.html",
+			Source:      "https://github.com/Normation/rudder-agent/blob/master/share/commands/agent-reinit",
 			Paths:       []string{"opt/rudder/etc/uuid.hive"},
-			Regenerates: "rudder agent reinit, or its daily check",
-			way:         remove{},
+			Regenerates: "rudder agent reinit, or its own check of itself. A server's, which is \"root\", stays",
+			way:         when{holds: notRudderServer, way: remove{}},
 		},
 		{
 			// Off: they are most often the same for a class of machines, by intent.
@@ -126,6 +130,11 @@ func managementMarks() []Mark {
 			way:         remove{},
 		},
 	}
+}
+
+func notRudderServer(fsys fs.FS) bool {
+	id, _ := text(fsys, "opt/rudder/etc/uuid.hive") // what cannot be read is found by the mark itself
+	return strings.TrimSpace(id) != "root"
 }
 
 var chefNode = regexp.MustCompile(`^\s*node_name\s*\(?\s*["']([^"']+)["']`)

@@ -62,7 +62,7 @@ func packageMarks() []Mark {
 		},
 		{
 			Name: "apk-cache", Kind: Residue, Default: true, Where: "Alpine",
-			Why: why, Source: "man 8 apk-cache", Regenerates: "apk",
+			Why: why, Source: "https://wiki.alpinelinux.org/wiki/Local_APK_cache", Regenerates: "apk",
 			Paths: []string{"var/cache/apk/*"},
 			way:   remove{},
 		},

@@ -43,7 +43,7 @@ func randomMarks() []Mark {
 			// Off: home areas are signed with it, and cannot be opened without.
 			Name: "homed-key", Kind: Secret, Default: false, Where: "any, with systemd-homed",
 			Why:         "who has one twin's key can sign accounts for all of them",
-			Source:      "man 8 systemd-homed",
+			Source:      "man 8 systemd-homed.service",
 			Paths:       []string{"var/lib/systemd/home/local.private"},
 			Regenerates: "systemd-homed",
 			way:         remove{},
@@ -51,7 +51,7 @@ func randomMarks() []Mark {
 		{
 			Name: "openssl-rnd", Kind: Secret, Default: true, Where: "any",
 			Why:         "seeds OpenSSL's random numbers, where it is old: twins start from one",
-			Source:      "man 3 RAND_load_file",
+			Source:      "https://docs.openssl.org/master/man3/RAND_load_file/",
 			Paths:       []string{"~/.rnd"},
 			Regenerates: "openssl",
 			way:         remove{},

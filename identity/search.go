@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 	"unicode"
@@ -68,7 +67,7 @@ func match(fsys fs.FS, pattern string) ([]string, error) {
 	}
 	var all []string
 	for _, home := range dirs {
-		names, err := rootfs.Glob(fsys, path.Join(literal(home), rest), maxMatches)
+		names, err := rootfs.Glob(fsys, home+"/"+rest, maxMatches)
 		all = append(all, names...)
 		if err != nil {
 			return all, err
@@ -78,9 +77,9 @@ func match(fsys fs.FS, pattern string) ([]string, error) {
 }
 
 // literal returns a pattern that matches name only.
-func literal(name string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
-}
+func literal(name string) string { return patternEscapes.Replace(name) }
+
+var patternEscapes = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // file records the file of that name, with what value makes of its content where
 // the mark is not residue.

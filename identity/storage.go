@@ -24,7 +24,7 @@ func storageMarks() []Mark {
 		{
 			Name: "nvme-host", Kind: Conflict, Default: true, Where: "any",
 			Why:         "two NVMe-oF hosts of one NQN or ID share reservations, and a controller may drop either",
-			Source:      "NVMe Base Specification, Host Identifier; man 1 nvme-gen-hostnqn",
+			Source:      "https://nvmexpress.org/specifications/ (Base Specification, Host Identifier); man 1 nvme-gen-hostnqn",
 			Paths:       []string{"etc/nvme/hostnqn", "etc/nvme/hostid"},
 			Regenerates: "nvme-cli takes both from the machine's UUID where the files are missing",
 			way:         remove{},

@@ -61,7 +61,7 @@ func subscriptionMarks() []Mark {
 		{
 			Name: "zypp-anonymous-id", Kind: Conflict, Default: true, Where: "SUSE",
 			Why:         "download statistics count twins as one machine",
-			Source:      "https://github.com/openSUSE/libzypp",
+			Source:      "https://github.com/openSUSE/libzypp/blob/master/zypp/target/TargetImpl.cc",
 			Paths:       []string{"var/lib/zypp/AnonymousUniqueId"},
 			Regenerates: "zypper",
 			way:         remove{},
