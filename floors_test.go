@@ -34,6 +34,7 @@ var floors = map[string]string{
 	"identity/identitytest":     "rootfs", // plants, for tests
 	"generalize":                "rootfs identity",
 	"audit":                     "rootfs identity",
+	"live":                      "rootfs identity generalize",
 	"hypervisor":                "",
 	"hypervisor/hold":           "",
 	"hypervisor/hypervisortest": "hypervisor",
@@ -50,12 +51,12 @@ var floors = map[string]string{
 	"appliance/guest": "generalize identity rootfs",
 
 	// core
-	"host": "undo lineage qcow2 recipe generalize hypervisor store image vswitch cloudinit",
+	"host": "undo lineage qcow2 recipe identity generalize audit live hypervisor store image vswitch cloudinit appliance",
 
 	// faces
-	"cli":      "lineage lab",
+	"cli":      "lineage lab identity generalize",
 	"lab":      "lineage",
-	"lab/fake": "lineage", // a home in memory, for the tests of the faces
+	"lab/fake": "lineage identity generalize audit", // a home in memory, for the tests of the faces
 
 	// main
 	"cmd/clade": "host cli qemu appliance appliance/guest generalize debian recipe",
