@@ -12,6 +12,7 @@ type Machine struct {
 	Name     Name      `json:"name"`
 	Clone    CloneKind `json:"clone,omitempty"`  // empty for a machine that is no clone
 	Source   string    `json:"source,omitempty"` // what it was made from, for people: "template debian-12:1"
+	Newer    string    `json:"newer,omitempty"`  // the newest version of that template, where it is another one
 	State    State     `json:"state"`            // derived from facts at the time of asking
 	Reason   string    `json:"reason,omitempty"` // why it is stopped, where that is known
 	PID      int       `json:"pid,omitempty"`
@@ -19,8 +20,10 @@ type Machine struct {
 	Hardware Hardware  `json:"hardware"`
 	Network  string    `json:"network,omitempty"` // a network's name, "bridge:NAME", or none
 	User     string    `json:"user,omitempty"`    // the guest's login made by cloud-init; empty where that is not known
-	Disks    []Disk    `json:"disks"`
-	Created  time.Time `json:"created"`
+	// MachineID is the guest's own, as it was last read; empty where it is not known.
+	MachineID string    `json:"machine_id,omitempty"`
+	Disks     []Disk    `json:"disks"`
+	Created   time.Time `json:"created"`
 }
 
 // A CloneKind says what a clone rests on.
@@ -74,6 +77,7 @@ type Disk struct {
 	Serial  string `json:"serial"`
 	Virtual Bytes  `json:"virtual"`
 	Layer   string `json:"layer,omitempty"` // the id of the layer it rests on
+	Base    string `json:"base,omitempty"`  // the layer the clone was made on, to which a reset goes back
 	Depth   int    `json:"depth"`           // layers below the head
 }
 

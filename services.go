@@ -2,6 +2,7 @@ package clade
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 )
@@ -24,7 +25,9 @@ type Machines interface {
 // Power starts and ends machines.
 type Power interface {
 	// Start returns once the machine runs. Starting a running machine is no error.
-	Start(ctx context.Context, name Name, p Progress) error
+	// Kind Exists where it would collide with a running machine, which is named;
+	// of what twins share, o.AcceptTwins says that it may.
+	Start(ctx context.Context, name Name, o StartOptions, p Progress) error
 	// Stop asks the guest to power off, through its agent or else ACPI, and
 	// returns once it did. When ctx ends first the kind is Timeout and it still runs.
 	Stop(ctx context.Context, name Name, p Progress) error
@@ -69,6 +72,35 @@ type Masters interface {
 	Import(ctx context.Context, spec ImportSpec, p Progress) (*Machine, error)
 }
 
+// Snapshots keeps moments of machines, goes back to them, and moves machines from
+// what they rest on to something else.
+type Snapshots interface {
+	// CreateSnapshot freezes a machine's heads, running or not, and keeps what it
+	// was under a name. Kinds: NotFound, Exists.
+	CreateSnapshot(ctx context.Context, machine, name Name, p Progress) (*Snapshot, error)
+	// Snapshots returns those of one machine, or all where machine is empty.
+	Snapshots(ctx context.Context, machine Name) ([]*Snapshot, error)
+	// RestoreSnapshot makes a stopped machine what it was; what was written since is
+	// gone. Kinds: NotFound, InUse (it runs).
+	RestoreSnapshot(ctx context.Context, machine, name Name, p Progress) (*Removal, error)
+	// RemoveSnapshot takes a snapshot away; layers that others rest on stay.
+	RemoveSnapshot(ctx context.Context, machine, name Name) (*Removal, error)
+	// Reset makes a stopped linked clone what it was when it was made, with its
+	// identity. Kinds: NotFound, InUse (it runs), Unsupported (it rests on nothing).
+	Reset(ctx context.Context, machine Name, p Progress) (*Removal, error)
+	// Rebase moves a stopped linked clone to a template, with its identity; what was
+	// written since is kept aside until Confirm. Kinds: NotFound, InUse, Unproven,
+	// Exists (an earlier one is neither confirmed nor undone).
+	Rebase(ctx context.Context, machine Name, to Ref, p Progress) (*Machine, error)
+	// UndoRebase makes the machine what it was before it was rebased.
+	UndoRebase(ctx context.Context, machine Name, p Progress) (*Removal, error)
+	// ConfirmRebase gives up what the machine was before.
+	ConfirmRebase(ctx context.Context, machine Name) (*Removal, error)
+	// Promote makes a linked clone full: it rests on nothing then. It may run.
+	// Kinds: NotFound, NoSpace, Unsupported.
+	Promote(ctx context.Context, machine Name, p Progress) (*Removal, error)
+}
+
 // Networks makes, finds and removes user networks.
 type Networks interface {
 	CreateNetwork(ctx context.Context, spec NetworkSpec) (*Network, error)
@@ -81,10 +113,28 @@ type Networks interface {
 type Storage interface {
 	Lineage(ctx context.Context) (*Lineage, error)
 	Usage(ctx context.Context) (*Usage, error)
+	// Collect finds what nothing rests on and nobody builds, and unless it is a dry
+	// run removes it.
+	Collect(ctx context.Context, dryRun bool) ([]Garbage, error)
 	// Verify recomputes the digests of the layers under the named machines and
 	// templates, or of all where none is named. A verdict that is not intact
 	// comes with an error of kind Corrupt.
 	Verify(ctx context.Context, names []string, p Progress) ([]Verdict, error)
+}
+
+// Identities erases what machines must not share, and finds what they do share.
+type Identities interface {
+	// Generalize erases the marks of a stopped machine, of an image file or of a
+	// layer, and proves it; with DryRun it only says what it would do. What was
+	// there before is replaced at once when all is proven, or not at all.
+	// Kinds: NotFound, InUse (it runs), Unproven (a mark is left), Unsupported, Corrupt.
+	Generalize(ctx context.Context, spec GeneralizeSpec, p Progress) (*Generalization, error)
+	// Mend gives one machine of a set of twins an identity of its own: erases what
+	// must differ and makes it anew, at once if it runs, or else at its next start.
+	Mend(ctx context.Context, name Name, p Progress) (*Generalization, error)
+	// Audit reads the marks of machines and images and says what they share. What
+	// cannot be read has its error in the result. Not a byte is written.
+	Audit(ctx context.Context, spec AuditSpec, p Progress) (*Audit, error)
 }
 
 // Doctor examines the computer clade runs on.
@@ -98,9 +148,11 @@ type Services interface {
 	Power
 	Guests
 	Templates
+	Snapshots
 	Masters
 	Networks
 	Storage
+	Identities
 	Doctor
 }
 
@@ -128,8 +180,16 @@ type CloneSpec struct {
 	Names       []Name
 	Kind        CloneKind // empty: linked
 	Generalize  bool      // a machine as source: generalize what the clones rest on
-	AcceptTwins bool      // clone although the source is not generalized
+	AcceptTwins []string  // marks that the clones may share with the source, or "all"
 	Options
+}
+
+// AllMarks stands for every mark in a list of accepted ones.
+const AllMarks = "all"
+
+// StartOptions are the choices of Start.
+type StartOptions struct {
+	AcceptTwins bool // start although a running machine has the same machine-id
 }
 
 // A Plan is what a clone will cost, known before.
@@ -163,6 +223,68 @@ type TemplateSpec struct {
 	Ref            Ref // an empty version: the next number
 	Machine        Name
 	SkipGeneralize bool // the template is unproven: clones of it must be asked for explicitly
+	Marks
+}
+
+// Marks chooses what is erased. A mark that is on by default and disabled is one
+// that clones share: the gate asks for it by name.
+type Marks struct {
+	Enable  []string // marks that are off by default
+	Disable []string // marks that are on by default
+	System  string   // which operating system, where the disks hold several
+}
+
+// GeneralizeSpec asks for the generalization of one of Machine, Image and Layer.
+type GeneralizeSpec struct {
+	Machine Name   // a stopped machine
+	Image   string // a qcow2 or raw file; a copy of it is generalized
+	Out     string // the copy's file; must not exist
+	InPlace bool   // the copy takes the image's place
+	Layer   string // a layer's id; an overlay of it is generalized
+	As      Ref    // the template that the overlay becomes
+	DryRun  bool   // only read
+	Marks
+}
+
+// A Generalization says what was found and done.
+type Generalization struct {
+	Target string          `json:"target"`           // "machine web-1"
+	Result string          `json:"result,omitempty"` // what has no marks now: "image out.qcow2"; empty for a dry run
+	Report json.RawMessage `json:"report"`           // generalize.Report
+}
+
+// AuditSpec asks for an audit of machines, or of image files.
+type AuditSpec struct {
+	Machines []Name   // none: all; a single one is compared with all others
+	Images   []string // qcow2 and raw files, instead of machines
+	Backing  bool     // images may rest on the files they name
+}
+
+// An Audit says who was read, and what they share.
+type Audit struct {
+	Read   []AuditRead `json:"read"`
+	Shared []Shared    `json:"shared"` // the worst first
+}
+
+// An AuditRead says how one machine or image was read.
+type AuditRead struct {
+	Name   string   `json:"name"`
+	How    string   `json:"how"` // "disk" or "agent"
+	System string   `json:"system,omitempty"`
+	Found  int      `json:"found"` // places with marks
+	Notes  []string `json:"notes,omitempty"`
+	Error  string   `json:"error,omitempty"` // why it could not be read
+}
+
+// A Shared is one value of one mark that several machines have.
+type Shared struct {
+	Mark     string   `json:"mark"`
+	Kind     string   `json:"kind"`     // conflict, secret or residue
+	Value    string   `json:"value"`    // of a secret its fingerprint
+	Machines []string `json:"machines"` // two or more, by name
+	Severe   bool     `json:"severe"`   // machines must not share it, unless that is chosen
+	Why      string   `json:"why"`
+	Mend     string   `json:"mend"` // the command that gives all but the first one of their own
 }
 
 // BuildSpec asks for a golden master.

@@ -5,6 +5,7 @@ type Lineage struct {
 	Layers    []*Layer    `json:"layers"`
 	Templates []*Template `json:"templates"`
 	Machines  []*Machine  `json:"machines"`
+	Snapshots []*Snapshot `json:"snapshots"`
 }
 
 // Usage accounts for every byte of the home.
@@ -31,6 +32,13 @@ type LayerUsage struct {
 	Allocated Bytes    `json:"allocated"`
 	Machines  []Name   `json:"machines"`
 	Templates []string `json:"templates"`
+}
+
+// Garbage is something in the home that no record names and nobody builds.
+type Garbage struct {
+	Path  string `json:"path"`
+	Bytes Bytes  `json:"bytes"`
+	Why   string `json:"why"`
 }
 
 // A Verdict is what the check of one layer found.

@@ -9,27 +9,19 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/identity"
 )
 
-// A Shared is one value of one mark that several machines have.
-type Shared struct {
-	Mark     string        `json:"mark"`
-	Kind     identity.Kind `json:"kind"`
-	Value    string        `json:"value"`    // of a secret its fingerprint
-	Machines []string      `json:"machines"` // two or more, by name
-	Why      string        `json:"why"`
-	Mend     string        `json:"mend"` // the command that gives all but the first an identity of their own
-}
-
 // Compare returns what machines, given by name with the findings of all their
-// marks, share: the worst first (conflicts, then secrets, then the rest; among
-// these what more machines share), and otherwise by mark and value. Findings
-// without a value are not compared. It is never nil.
+// marks, share: the worst first (what they must not share, then what is by choice; among
+// these conflicts, then secrets, then the rest; then what more machines share), and
+// otherwise by mark and value. Findings without a value are not compared. It is
+// never nil.
 //
 // A mark that is not in identity.All, such as an address that the hypervisor
 // knows, counts as a conflict.
-func Compare(machines map[string][]identity.Finding) []Shared {
+func Compare(machines map[string][]identity.Finding) []clade.Shared {
 	type key struct{ mark, value string }
 	holders := map[key][]string{}
 	for _, name := range slices.Sorted(maps.Keys(machines)) {
@@ -47,15 +39,15 @@ func Compare(machines map[string][]identity.Finding) []Shared {
 	for _, m := range identity.All() {
 		marks[m.Name] = m
 	}
-	shared := []Shared{}
+	shared := []clade.Shared{}
 	for k, names := range holders {
 		if len(names) < 2 {
 			continue
 		}
-		s := Shared{Mark: k.mark, Kind: identity.Conflict, Value: k.value, Machines: names,
+		s := clade.Shared{Mark: k.mark, Kind: string(identity.Conflict), Value: k.value, Machines: names, Severe: true,
 			Why: "it must differ between machines", Mend: "clade mend " + strings.Join(names[1:], " ")}
 		if m, ok := marks[k.mark]; ok {
-			s.Kind, s.Why = m.Kind, m.Why
+			s.Kind, s.Why, s.Severe = string(m.Kind), m.Why, m.Default && m.Kind != identity.Residue
 		}
 		shared = append(shared, s)
 	}
@@ -63,7 +55,13 @@ func Compare(machines map[string][]identity.Finding) []Shared {
 	return shared
 }
 
-func worstFirst(a, b Shared) int {
+func worstFirst(a, b clade.Shared) int {
+	if a.Severe != b.Severe {
+		if a.Severe {
+			return -1
+		}
+		return 1
+	}
 	if d := rank(a.Kind) - rank(b.Kind); d != 0 {
 		return d
 	}
@@ -76,6 +74,6 @@ func worstFirst(a, b Shared) int {
 	return strings.Compare(a.Value, b.Value)
 }
 
-func rank(k identity.Kind) int {
-	return slices.Index([]identity.Kind{identity.Conflict, identity.Secret, identity.Residue}, k)
+func rank(kind string) int {
+	return slices.Index([]identity.Kind{identity.Conflict, identity.Secret, identity.Residue}, identity.Kind(kind))
 }

@@ -70,7 +70,7 @@ func BenchmarkLinkedClones(b *testing.B) {
 	for b.Loop() {
 		round++
 		tool(b, "sync", "-f", h.dir)
-		ours = append(ours, h.run("clone", "t", "-n", fmt.Sprint(count), "--name", fmt.Sprintf("r%d-{n}", round), "--accept-twins"))
+		ours = append(ours, h.run("clone", "t", "-n", fmt.Sprint(count), "--name", fmt.Sprintf("r%d-{n}", round), "--accept-twins", "all"))
 		dir := b.TempDir()
 		tool(b, "sync", "-f", dir)
 		began := time.Now()
@@ -107,7 +107,7 @@ func BenchmarkFullClone(b *testing.B) {
 		round++
 		name := fmt.Sprintf("full-%d", round)
 		tool(b, "sync", "-f", h.dir)
-		ours = append(ours, h.run("clone", "solid", name, "--full", "--accept-twins"))
+		ours = append(ours, h.run("clone", "solid", name, "--full", "--accept-twins", "all"))
 		h.run("rm", "--yes", name)
 		copied := filepath.Join(b.TempDir(), "copy")
 		tool(b, "sync", "-f", h.dir)
@@ -125,7 +125,7 @@ func BenchmarkFullClone(b *testing.B) {
 // BenchmarkList lists a home with 1,000 machines.
 func BenchmarkList(b *testing.B) {
 	h := newHome(b)
-	h.run("clone", "t", "-n", "1000", "--name", "m-{n}", "--accept-twins")
+	h.run("clone", "t", "-n", "1000", "--name", "m-{n}", "--accept-twins", "all")
 	var times []time.Duration
 	for b.Loop() {
 		times = append(times, h.run("ls"))

@@ -52,7 +52,7 @@ func TestBadInput(t *testing.T) {
 		{"network show nothing", 1, "no network has this name"},
 		// twins
 		{"clone parent web-1", 1, "it is not generalized: clones would share its identity"},
-		{"clone parent web-1 --generalize --accept-twins", 2, "exclude one another"},
+		{"clone parent web-1 --generalize --accept-twins all", 2, "exclude one another"},
 		// images and files
 		{"import web-1 " + text, 2, "not a disk image"},
 		{"import web-1 " + filepath.Join(dir, "none"), 1, "no such file"},

@@ -12,9 +12,10 @@ import (
 // cloneFlags are the flags of clone.
 type cloneFlags struct {
 	optionFlags
-	full, linked, start, dryRun, generalize, twins bool
-	count                                          int
-	pattern                                        string
+	full, linked, start, dryRun, generalize bool
+	twins                                   []string // marks
+	count                                   int
+	pattern                                 string
 }
 
 func (a *app) cloneVerb() *cobra.Command {
@@ -28,7 +29,8 @@ and takes next to nothing; a full clone is a copy and rests on nothing.
 
 Cloning a machine freezes its disk first; the machine goes on with a new head,
 running or not. Its clones would share its identity, so --generalize is needed, or
---accept-twins. Every clone gets its own name, address and ids in any case.
+--accept-twins with the marks that may be shared. Every clone gets its own name,
+address and ids in any case.
 
 Give the names, or -n N and a pattern: web-{n} or, with three digits, web-{n:03}.`,
 		Example: `  clade clone debian-12 web-1 web-2 --start
@@ -43,7 +45,8 @@ Give the names, or -n N and a pattern: web-{n} or, with three digits, web-{n:03}
 	flags.BoolVar(&f.start, "start", false, "start the clones")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only show what would be made, and what it takes")
 	flags.BoolVar(&f.generalize, "generalize", false, "erase the identity of the machine from what its clones rest on")
-	flags.BoolVar(&f.twins, "accept-twins", false, "clone although the source is not generalized")
+	flags.StringSliceVar(&f.twins, "accept-twins", nil, "marks that the clones may share with the source, or \"all\"")
+	complete(cmd, "accept-twins", completeMarks)
 	flags.IntVarP(&f.count, "number", "n", 0, "how many clones to make")
 	flags.StringVar(&f.pattern, "name", "", "their names, with {n} or {n:03} for the number (default SRC-{n})")
 	f.add(a, cmd)
@@ -75,7 +78,8 @@ func (a *app) clone(ctx context.Context, s clade.Services, spec clade.CloneSpec,
 		return err
 	}
 	if start {
-		err = each(ctx, spec.Names, func(ctx context.Context, name clade.Name) error { return s.Start(ctx, name, a.progress()) })
+		o := clade.StartOptions{AcceptTwins: len(spec.AcceptTwins) > 0}
+		err = each(ctx, spec.Names, func(ctx context.Context, name clade.Name) error { return s.Start(ctx, name, o, a.progress()) })
 		for i, m := range made {
 			if now, err := s.Machine(ctx, m.Name); err == nil {
 				made[i] = now
@@ -96,7 +100,7 @@ func (f *cloneFlags) spec(cmd *cobra.Command, args []string) (spec clade.CloneSp
 		return spec, usage(cmd, "too few arguments: it takes SRC and NAME...")
 	case f.full && f.linked:
 		return spec, usage(cmd, "--full and --linked exclude one another")
-	case f.generalize && f.twins:
+	case f.generalize && len(f.twins) > 0:
 		return spec, usage(cmd, "--generalize and --accept-twins exclude one another")
 	case given && len(args) > 1:
 		return spec, usage(cmd, "give either names, or -n and --name")

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/clade-vm/clade"
 	"github.com/spf13/cobra"
@@ -61,13 +60,9 @@ func (a *app) printUsage(u *clade.Usage) error {
 
 // needers names the first few that rest on a layer.
 func needers(l clade.LayerUsage) string {
-	const shown = 4
 	names := append([]string{}, l.Templates...)
 	for _, m := range l.Machines {
 		names = append(names, string(m))
 	}
-	if len(names) > shown {
-		return strings.Join(names[:shown], " ") + fmt.Sprintf(" and %d more", len(names)-shown)
-	}
-	return strings.Join(names, " ")
+	return someNames(names)
 }

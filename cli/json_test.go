@@ -22,7 +22,8 @@ func TestJSONFields(t *testing.T) {
 	}
 	var b strings.Builder
 	for _, line := range []string{"ls", "show web-1", "template ls", "template show debian-12", "tree", "du", "network ls", "network show default",
-		"verify --all", "doctor", "version", "clone debian-12 a --dry-run", "clone debian-12 b", "rm b --yes",
+		"verify --all", "doctor", "version", "clone debian-12 a --dry-run", "clone debian-12 b", "generalize b --dry-run", "mend b", "rm b --yes",
+		"generalize --list", "audit",
 		"template create debian-12 --from parent", "network create lab", "build debian-12", "template rm debian-12:2 --yes"} {
 		status, out, errs := run(t, home, append(strings.Fields(line), "--json")...)
 		if status != 0 {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,26 +13,32 @@ import (
 )
 
 func (a *app) lsVerb() *cobra.Command {
-	return reads(a, &cobra.Command{
+	var outdated bool
+	cmd := reads(a, &cobra.Command{
 		Use:   "ls",
 		Short: "List machines",
 		Long: `Ls lists all machines with their state, which is asked for at this moment, and why
-those that are stopped are.`,
+those that are stopped are. With --outdated it lists those only that were made of a
+version of their template that is not the newest.`,
 		Example: `  clade ls
+  clade ls --outdated
   clade ls --json | jq -r '.[] | select(.state == "running") | .identity.ip'`,
 		Args: nothing,
 	}, func(ctx context.Context, s clade.Services, _ []string) ([]*clade.Machine, error) {
 		machines, err := s.Machines(ctx)
+		machines = slices.DeleteFunc(machines, func(m *clade.Machine) bool { return outdated && m.Newer == "" })
 		return filled(machines), err
 	}, func(machines []*clade.Machine) error {
 		t := &table{}
 		t.row("NAME", "STATE", "IP", "SOURCE", "CLONE", "CPUS", "MEMORY", "DISK", "REASON")
 		for _, m := range machines {
-			t.row(string(m.Name), string(m.State), address(m), m.Source, string(m.Clone), strconv.Itoa(m.Hardware.CPUs),
+			t.row(string(m.Name), string(m.State), address(m), sourceOf(m), string(m.Clone), strconv.Itoa(m.Hardware.CPUs),
 				m.Hardware.Memory.String(), virtual(m).String(), m.Reason)
 		}
 		return a.printTable(t)
 	})
+	cmd.Flags().BoolVar(&outdated, "outdated", false, "only those whose template has a newer version")
+	return cmd
 }
 
 func address(m *clade.Machine) string {
@@ -87,6 +94,14 @@ func (a *app) showVerb() *cobra.Command {
 	})
 }
 
+// sourceOf says what m was made from, and whether there is a newer version of it.
+func sourceOf(m *clade.Machine) string {
+	if m.Newer == "" {
+		return m.Source
+	}
+	return m.Source + " (" + m.Newer + " is newer)"
+}
+
 // describe is a machine as a table of two columns.
 func describe(m *clade.Machine) *table {
 	t := &table{}
@@ -100,7 +115,7 @@ func describe(m *clade.Machine) *table {
 	t.row("machine", string(m.Name))
 	t.row("id", m.ID)
 	t.row("state", state)
-	t.row("source", m.Source)
+	t.row("source", sourceOf(m))
 	t.row("clone", string(m.Clone))
 	t.row("hostname", string(m.Identity.Hostname))
 	t.row("user", m.User)

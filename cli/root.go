@@ -50,11 +50,12 @@ It runs as an ordinary user. Everything lies in one home directory.`,
 		}
 		root.AddCommand(verbs...)
 	}
-	add(groupSources, a.buildVerb(), a.importVerb(), a.templateVerb())
-	add(groupMachines, a.createVerb(), a.cloneVerb(), a.startVerb(), a.stopVerb(), a.restartVerb(), a.killVerb(), a.rmVerb(), a.networkVerb())
+	add(groupSources, a.buildVerb(), a.importVerb(), a.templateVerb(), a.generalizeVerb())
+	add(groupMachines, a.createVerb(), a.cloneVerb(), a.startVerb(), a.stopVerb(), a.restartVerb(), a.killVerb(), a.rmVerb(), a.networkVerb(), a.mendVerb(),
+		a.snapshotVerb(), a.resetVerb(), a.rebaseVerb(), a.promoteVerb())
 	add(groupInside, a.sshVerb(), a.execVerb(), a.cpVerb(), a.consoleVerb(), a.logsVerb(), a.waitVerb())
-	add(groupLooking, a.lsVerb(), a.showVerb(), a.treeVerb(), a.duVerb())
-	add(groupProof, a.labVerb(), a.verifyVerb(), a.doctorVerb())
+	add(groupLooking, a.lsVerb(), a.showVerb(), a.treeVerb(), a.duVerb(), a.gcVerb())
+	add(groupProof, a.labVerb(), a.auditVerb(), a.verifyVerb(), a.doctorVerb())
 	root.AddCommand(a.versionVerb(), a.dialVerb())
 	if a.env.Switch != nil {
 		root.AddCommand(a.switchVerb())

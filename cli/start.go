@@ -13,13 +13,18 @@ var conditions = []string{string(clade.WhenAgent), string(clade.WhenSSH), string
 
 func (a *app) startVerb() *cobra.Command {
 	var until string
+	var o clade.StartOptions
 	var limit time.Duration
 	cmd := &cobra.Command{
 		Use:   "start NAME...",
 		Short: "Start machines",
 		Long: `Start starts machines, several at once. It returns once they run; with --wait, once
 their guest agent answers, their SSH server greets, or cloud-init is done in them.
-Machines go on running when the command ends.`,
+Machines go on running when the command ends.
+
+A machine that would collide with a running one (the same UUID, MAC, address, hostname
+or known machine-id) is refused, and the other is named: clade mend gives it an
+identity of its own.`,
 		Example: `  clade start web-1 web-2
   clade start web-1 --wait ssh`,
 		Args:              takes(1, -1, "NAME..."),
@@ -27,6 +32,7 @@ Machines go on running when the command ends.`,
 	}
 	cmd.Flags().StringVar(&until, "wait", "", "wait for agent, ssh or cloud-init")
 	cmd.Flags().DurationVar(&limit, "timeout", 10*time.Minute, "how long to wait")
+	acceptTwins(cmd, &o)
 	complete(cmd, "wait", cobra.FixedCompletions(conditions[:3], cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch clade.Condition(until) {
@@ -35,7 +41,7 @@ Machines go on running when the command ends.`,
 			return usage(cmd, "--wait %q: it is agent, ssh or cloud-init", until)
 		}
 		return a.onEach(cmd, args, func(ctx context.Context, s clade.Services, name clade.Name) error {
-			if err := s.Start(ctx, name, a.progress()); err != nil {
+			if err := s.Start(ctx, name, o, a.progress()); err != nil {
 				return err
 			}
 			if until != "" {
@@ -50,6 +56,11 @@ Machines go on running when the command ends.`,
 		})
 	}
 	return cmd
+}
+
+// acceptTwins adds the flag with which twins may run side by side.
+func acceptTwins(cmd *cobra.Command, o *clade.StartOptions) {
+	cmd.Flags().BoolVar(&o.AcceptTwins, "accept-twins", false, "start although a running machine has the same machine-id")
 }
 
 // onEach opens the home and does one thing for all the named machines at once.

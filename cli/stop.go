@@ -45,6 +45,7 @@ func (a *app) stopOne(ctx context.Context, s clade.Services, name clade.Name, li
 
 func (a *app) restartVerb() *cobra.Command {
 	var limit time.Duration
+	var o clade.StartOptions
 	cmd := &cobra.Command{
 		Use:   "restart NAME...",
 		Short: "Power machines off and start them again",
@@ -56,12 +57,13 @@ again. A machine that is stopped is started.`,
 		ValidArgsFunction: a.completeMachines,
 	}
 	cmd.Flags().DurationVar(&limit, "wait", stopWait, "how long the guests may take to power off")
+	acceptTwins(cmd, &o)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.onEach(cmd, args, func(ctx context.Context, s clade.Services, name clade.Name) error {
 			if err := a.stopOne(ctx, s, name, limit); err != nil && !errors.Is(err, clade.NotRunning) {
 				return err
 			}
-			if err := s.Start(ctx, name, a.progress()); err != nil {
+			if err := s.Start(ctx, name, o, a.progress()); err != nil {
 				return err
 			}
 			a.say("%s runs", name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/clade-vm/clade"
@@ -21,20 +22,24 @@ identity is left in them. It never changes; a new version is a new template.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	cmd.AddCommand(a.templateCreateVerb(), a.templateLsVerb(), a.templateShowVerb(), a.templateRmVerb())
+	cmd.AddCommand(a.templateCreateVerb(), a.templateLsVerb(), a.templateHistoryVerb(), a.templateShowVerb(), a.templateRmVerb())
 	return cmd
 }
 
 func (a *app) templateCreateVerb() *cobra.Command {
 	var from string
 	var skip bool
+	var marks clade.Marks
 	cmd := &cobra.Command{
 		Use:   "create NAME[:VERSION] --from MACHINE",
 		Short: "Make a template of a machine",
 		Long: `Create freezes the machine's disk, erases in an overlay of it everything that must
 not be shared (machine-id, host keys, leases, histories and more), proves that it is
 gone, and seals the result. The machine keeps its identity and goes on, running or
-not. Without a VERSION it is the next number.`,
+not. Without a VERSION it is the next number.
+
+A mark that is disabled stays, and every clone must be asked for with --accept-twins
+and that mark: clade generalize --list shows them.`,
 		Example: `  clade template create debian-12 --from master
   clade template create debian-12:2026-01 --from master`,
 		Args:              takes(1, 1, "NAME[:VERSION]"),
@@ -42,6 +47,7 @@ not. Without a VERSION it is the next number.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "the machine")
 	cmd.Flags().BoolVar(&skip, "skip-generalize", false, "keep the machine's identity in it: clones must be asked for with --accept-twins")
+	marksFlags(cmd, &marks)
 	complete(cmd, "from", a.completeMachines)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -60,7 +66,7 @@ not. Without a VERSION it is the next number.`,
 		if err != nil {
 			return err
 		}
-		t, err := s.CreateTemplate(cmd.Context(), clade.TemplateSpec{Ref: ref, Machine: machine, SkipGeneralize: skip}, a.progress())
+		t, err := s.CreateTemplate(cmd.Context(), clade.TemplateSpec{Ref: ref, Machine: machine, SkipGeneralize: skip, Marks: marks}, a.progress())
 		if err != nil {
 			return err
 		}
@@ -83,24 +89,50 @@ func (a *app) templateLsVerb() *cobra.Command {
 		all, err := s.Templates(ctx)
 		return filled(all), err
 	}, func(all []*clade.Template) error {
-		t := &table{}
-		t.row("TEMPLATE", "SOURCE", "GENERALIZED", "MACHINES", "DISK", "CREATED")
-		for _, one := range all {
-			var virtual clade.Bytes
-			for _, d := range one.Disks {
-				virtual += d.Virtual
-			}
-			t.row(one.Ref().String(), one.Source, yes(one.Generalized), strconv.Itoa(one.Machines), virtual.String(), when(one.Created))
-		}
-		return a.printTable(t)
+		return a.printTemplates(all)
 	})
+}
+
+func (a *app) printTemplates(all []*clade.Template) error {
+	t := &table{}
+	t.row("TEMPLATE", "SOURCE", "GENERALIZED", "MACHINES", "DISK", "CREATED")
+	for _, one := range all {
+		var virtual clade.Bytes
+		for _, d := range one.Disks {
+			virtual += d.Virtual
+		}
+		t.row(one.Ref().String(), one.Source, yes(one.Generalized), strconv.Itoa(one.Machines), virtual.String(), when(one.Created))
+	}
+	return a.printTable(t)
+}
+
+func (a *app) templateHistoryVerb() *cobra.Command {
+	return reads(a, &cobra.Command{
+		Use:               "history NAME",
+		Short:             "List the versions of a template",
+		Long:              `History lists the versions of a template, the newest first. That is also called "latest".`,
+		Example:           `  clade template history debian-12`,
+		Args:              takes(1, 1, "NAME"),
+		ValidArgsFunction: a.completeTemplates,
+	}, func(ctx context.Context, s clade.Services, args []string) ([]*clade.Template, error) {
+		ref, err := clade.ParseRef(args[0])
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.Template(ctx, clade.Ref{Name: ref.Name}); err != nil {
+			return nil, err
+		}
+		all, err := s.Templates(ctx)
+		slices.Reverse(all)
+		return slices.DeleteFunc(all, func(t *clade.Template) bool { return t.Name != ref.Name }), err
+	}, a.printTemplates)
 }
 
 func (a *app) templateShowVerb() *cobra.Command {
 	return reads(a, &cobra.Command{
 		Use:               "show NAME[:VERSION]",
 		Short:             "Show a template",
-		Long:              `Show prints all that is known of a template; with --json also the proof of its generalization.`,
+		Long:              `Show prints all that is known of a template, and the proof of its generalization.`,
 		Example:           `  clade template show debian-12:1 --json`,
 		Args:              takes(1, 1, "NAME[:VERSION]"),
 		ValidArgsFunction: a.completeTemplates,
@@ -122,7 +154,10 @@ func (a *app) templateShowVerb() *cobra.Command {
 		}
 		t.row("machines", strconv.Itoa(one.Machines))
 		t.row("created", when(one.Created))
-		return a.printTable(t)
+		if err := a.printTable(t); err != nil || !one.Generalized {
+			return err
+		}
+		return a.printAttestation(one.Attestation)
 	})
 }
 

@@ -31,6 +31,7 @@ them, and what each takes on the disk. Machines that rest on nothing come last.`
 		}
 		if *asJSON {
 			l.Layers, l.Templates, l.Machines = filled(l.Layers), filled(l.Templates), filled(l.Machines)
+			l.Snapshots = filled(l.Snapshots)
 			return a.printJSON(l)
 		}
 		u, err := s.Usage(cmd.Context())
@@ -102,7 +103,8 @@ func (f *forest) layer(id, first, rest string, depth int) {
 	}
 	machines, templates := f.tree.On(id)
 	children := f.tree.Children(id)
-	left := len(machines) + len(templates) + len(children)
+	snapshots := f.tree.SnapshotsOn(id)
+	left := len(machines) + len(templates) + len(snapshots) + len(children)
 	branch := func() (string, string) {
 		if left--; left == 0 {
 			return rest + "└─ ", rest + "   "
@@ -112,6 +114,10 @@ func (f *forest) layer(id, first, rest string, depth int) {
 	for _, t := range templates {
 		begin, _ := branch()
 		f.lines = append(f.lines, begin+"template "+t)
+	}
+	for _, s := range snapshots {
+		begin, _ := branch()
+		f.lines = append(f.lines, begin+"snapshot "+string(s.Name)+" of machine "+string(s.Machine))
 	}
 	for _, m := range machines {
 		begin, _ := branch()

@@ -86,7 +86,7 @@ func (b *base) renderHeads() error {
 // others are copies of it.
 func (h *Host) buildClone(ctx context.Context, op *operation, b *base, spec clade.CloneSpec, name clade.Name, before []*store.Machine, p clade.Progress) (*store.Machine, error) {
 	m := draft(name, spec.Options, b.hardware, b.user)
-	m.Clone, m.Source = spec.Kind, b.source
+	m.Clone, m.Source, m.MachineID = spec.Kind, b.source, b.machineID(spec)
 	dir := filepath.Join(op.dir, m.ID)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (h *Host) buildClone(ctx context.Context, op *operation, b *base, spec clad
 		head := filepath.Join(dir, headName(slot, 0))
 		d := clade.Disk{Slot: slot, Virtual: virtual}
 		if spec.Kind == clade.Linked {
-			d.Layer = b.layers[slot]
+			d.Layer, d.Base = b.layers[slot], b.layers[slot]
 			if err := b.heads[slot].Write(head); err != nil {
 				return nil, err
 			}
@@ -105,7 +105,7 @@ func (h *Host) buildClone(ctx context.Context, op *operation, b *base, spec clad
 		m.Disks, m.Heads = append(m.Disks, d), append(m.Heads, headName(slot, 0))
 	}
 	if spec.Kind == clade.Full && spec.Generalize && before[0] == nil {
-		if _, err := h.generalizeFiles(ctx, paths(dir, m.Heads), "clone "+string(name), p); err != nil {
+		if _, err := h.generalizeFiles(ctx, paths(dir, m.Heads), clade.Marks{}, "clone "+string(name), p); err != nil {
 			return nil, err
 		}
 	}
@@ -217,7 +217,7 @@ func (h *Host) source(ctx context.Context, spec clade.CloneSpec) (*base, error) 
 	if err != nil {
 		return nil, err
 	}
-	return b, gate(b, spec)
+	return b, h.gate(ctx, b, spec)
 }
 
 func (b *base) fromTemplate(t *clade.Template) {
@@ -232,22 +232,6 @@ func (b *base) fromMachine(m *store.Machine) {
 	for _, d := range m.Disks {
 		b.virtual, b.layers = append(b.virtual, d.Virtual), append(b.layers, d.Layer)
 	}
-}
-
-func gate(b *base, spec clade.CloneSpec) error {
-	e := &clade.Error{Op: "clone", On: b.source, Kind: clade.Unproven,
-		Err: errors.New("it is not generalized: clones would share its identity")}
-	switch {
-	case spec.AcceptTwins:
-		return nil
-	case b.template != nil && !b.template.Generalized:
-		e.Hint = "make a template without --skip-generalize, or accept twins: --accept-twins"
-		return e
-	case b.machine != nil && !spec.Generalize:
-		e.Hint = "let clade generalize what the clones rest on: --generalize; or accept twins: --accept-twins"
-		return e
-	}
-	return nil
 }
 
 // machineBase freezes a machine for linked clones and generalizes what they
@@ -277,7 +261,7 @@ func (h *Host) machineBase(ctx context.Context, op *operation, b *base, m *store
 	if spec.Kind == clade.Full || !spec.Generalize {
 		return nil
 	}
-	b.built, _, err = h.generalizeLayers(ctx, op, b.layers, b.virtual, "generalized "+b.source, p)
+	b.built, _, err = h.generalizeLayers(ctx, op, b.layers, b.virtual, clade.Marks{}, "generalized "+b.source, p)
 	for i, l := range b.built {
 		b.layers[i] = l.ID
 	}

@@ -145,7 +145,7 @@ func TestRefusals(t *testing.T) {
 func TestAcceptedTwinsAreMade(t *testing.T) {
 	h, dir := home(t)
 	must(t, h, "start m") // it writes from here on, so it must be frozen
-	if _, err := h.Clone(ctx, clade.CloneSpec{Source: "m", Names: []clade.Name{"twin"}, AcceptTwins: true, Options: alone}, nil); err != nil {
+	if _, err := h.Clone(ctx, clade.CloneSpec{Source: "m", Names: []clade.Name{"twin"}, AcceptTwins: []string{clade.AllMarks}, Options: alone}, nil); err != nil {
 		t.Fatal(err)
 	}
 	m, err := h.Machine(ctx, "m")
@@ -306,8 +306,8 @@ func TestPlanChangesNothing(t *testing.T) {
 		steps string
 	}{
 		{clade.CloneSpec{Source: "t", Names: []clade.Name{"a", "b"}}, 1, "write 2 empty heads"},
-		{clade.CloneSpec{Source: "m", Names: []clade.Name{"a"}, AcceptTwins: true}, 1, "freeze the heads of machine m"},
-		{clade.CloneSpec{Source: "m", Names: []clade.Name{"a"}, AcceptTwins: true, Kind: clade.Full}, 0, "copy "},
+		{clade.CloneSpec{Source: "m", Names: []clade.Name{"a"}, AcceptTwins: []string{clade.AllMarks}}, 1, "freeze the heads of machine m"},
+		{clade.CloneSpec{Source: "m", Names: []clade.Name{"a"}, AcceptTwins: []string{clade.AllMarks}, Kind: clade.Full}, 0, "copy "},
 	} {
 		plan, err := h.PlanClone(ctx, test.spec)
 		if err != nil {

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/host"
 	"github.com/clade-vm/clade/qcow2"
+	"github.com/clade-vm/clade/store"
 )
 
 // TestKilledAfterEachStep kills a command after its first step, its second, and
@@ -34,6 +36,15 @@ func TestKilledAfterEachStep(t *testing.T) {
 		"full clone":          {[]string{"build x"}, "full x c", hasMachine("c"), 4},
 		"clone of machine":    {[]string{"start m"}, "adopt m c", hasMachine("c"), 10},
 		"start":               {nil, "start m", runs("m"), 2},
+		"generalize":          {nil, "generalize m", headOf("m", 2), 5},
+		"mend":                {[]string{"linked t c"}, "mend c", headOf("c", 1), 5},
+		"snapshot":            {[]string{"linked t c", "start c"}, "snapshot c s", hasSnapshots(1), 7},
+		"restore":             {[]string{"linked t c", "snapshot c s", "start c", "snapshot c s2", "kill c"}, "restore c s", headOf("c", 2), 4},
+		"remove snapshot":     {[]string{"linked t c", "start c", "snapshot c s", "kill c", "reset c"}, "unsnapshot c s", hasSnapshots(0), 2},
+		"reset":               {[]string{"linked t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
+		"rebase":              {[]string{"linked t c", "template m"}, "rebase c t", headOf("c", 1), 4},
+		"undo rebase":         {[]string{"linked t c", "template m", "rebase c t"}, "undo c", headOf("c", 2), 4},
+		"promote":             {[]string{"linked t c"}, "promote c", headOf("c", 1), 4},
 		"remove machine":      {[]string{"linked t c"}, "rm c", lacksMachine("c"), 2},
 		"remove template":     {[]string{"rm m"}, "untemplate t", hasTemplates(0), 3},
 	}
@@ -198,5 +209,29 @@ func runs(name clade.Name) func(*host.Host) bool {
 	return func(h *host.Host) bool {
 		m, err := h.Machine(ctx, name)
 		return err == nil && m.State == clade.Running
+	}
+}
+
+// headOf tells whether the machine's record names the nth head of its first disk.
+func headOf(name clade.Name, n int) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		db, err := store.Open(ctx, filepath.Join(h.Dir, "clade.db"))
+		if err != nil {
+			return false
+		}
+		defer db.Close()
+		var m *store.Machine
+		err = db.Read(ctx, func(tx *store.Tx) (err error) {
+			m, err = tx.Machine(name)
+			return err
+		})
+		return err == nil && m.Heads[0] == fmt.Sprintf("disk0-%d.qcow2", n)
+	}
+}
+
+func hasSnapshots(n int) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		list, err := h.Snapshots(ctx, "")
+		return err == nil && len(list) == n
 	}
 }

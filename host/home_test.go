@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/appliance"
 	"github.com/clade-vm/clade/generalize"
 	"github.com/clade-vm/clade/host"
 	"github.com/clade-vm/clade/hypervisor/fake"
+	"github.com/clade-vm/clade/identity"
 	"github.com/clade-vm/clade/qcow2"
 	"github.com/clade-vm/clade/recipe"
 )
@@ -62,14 +64,34 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 	case "linked", "full", "adopt":
 		spec := clade.CloneSpec{Source: words[1], Names: []clade.Name{clade.Name(words[2])}, Kind: clade.Linked, Options: alone}
 		if words[0] == "full" {
-			spec.Kind, spec.AcceptTwins = clade.Full, true
+			spec.Kind, spec.AcceptTwins = clade.Full, []string{clade.AllMarks}
 		}
 		spec.Generalize = words[0] == "adopt"
 		_, err = h.Clone(ctx, spec, nil)
 	case "start":
-		err = h.Start(ctx, name, nil)
+		err = h.Start(ctx, name, clade.StartOptions{}, nil)
 	case "kill":
 		err = h.Kill(ctx, name)
+	case "generalize":
+		_, err = h.Generalize(ctx, clade.GeneralizeSpec{Machine: name}, nil)
+	case "mend":
+		_, err = h.Mend(ctx, name, nil)
+	case "snapshot":
+		_, err = h.CreateSnapshot(ctx, name, clade.Name(words[2]), nil)
+	case "restore":
+		_, err = h.RestoreSnapshot(ctx, name, clade.Name(words[2]), nil)
+	case "unsnapshot":
+		_, err = h.RemoveSnapshot(ctx, name, clade.Name(words[2]))
+	case "reset":
+		_, err = h.Reset(ctx, name, nil)
+	case "rebase":
+		_, err = h.Rebase(ctx, name, clade.Ref{Name: clade.Name(words[2])}, nil)
+	case "undo":
+		_, err = h.UndoRebase(ctx, name, nil)
+	case "confirm":
+		_, err = h.ConfirmRebase(ctx, name)
+	case "promote":
+		_, err = h.Promote(ctx, name, nil)
 	case "rm":
 		_, err = h.Remove(ctx, name)
 	case "untemplate":
@@ -85,26 +107,59 @@ var ctx = context.Background()
 // alone keeps machines off networks, whose switches would need real machines.
 var alone = clade.Options{Network: "none"}
 
-// eraser stands for the appliance: it proves whatever it is given.
-type eraser struct{}
+// vm stands for the appliance: it proves whatever it is given, and finds the marks
+// that a test planted in a file.
+type vm struct {
+	left  string            // the mark that it cannot erase
+	marks map[string]string // machine-ids by the directory or file of a disk
+}
 
-func (eraser) Generalize(_ context.Context, disks []string, _ clade.Progress) (*generalize.Report, error) {
+func (v vm) Generalize(_ context.Context, disks []appliance.Disk, o appliance.Options, _ clade.Progress) (*generalize.Report, error) {
 	for _, disk := range disks {
-		name, _, err := qcow2.Backing(disk)
-		if err != nil {
-			return nil, err
+		if disk.Format != appliance.Qcow2 {
+			continue
 		}
-		if _, err := os.Stat(filepath.Join(filepath.Dir(disk), name)); err != nil {
-			return nil, fmt.Errorf("what %s rests on cannot be found: %w", disk, err)
+		if name, _, err := qcow2.Backing(disk.Path); err != nil {
+			return nil, err
+		} else if name != "" {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(disk.Path), name)); err != nil {
+				return nil, fmt.Errorf("what %s rests on cannot be found: %w", disk.Path, err)
+			}
 		}
 	}
-	return &generalize.Report{Tool: "test", Verified: true}, nil
+	marks, err := generalize.Select(o.Enable, o.Disable)
+	if err != nil {
+		return nil, err
+	}
+	if v.left != "" {
+		return nil, &clade.Error{Op: "verify", On: "the marks", Kind: clade.Unproven, Err: errors.New(v.left + " is still there")}
+	}
+	r := &generalize.Report{Tool: "test", Verified: true}
+	for _, m := range marks {
+		r.Marks = append(r.Marks, generalize.Step{Mark: m.Name, Kind: m.Kind, Erased: true})
+	}
+	return r, nil
+}
+
+func (v vm) Read(_ context.Context, machines [][]appliance.Disk, _ clade.Progress) ([]appliance.Result, error) {
+	results := make([]appliance.Result, len(machines))
+	for i, disks := range machines {
+		path := disks[0].Path
+		id := v.marks[path]
+		if id == "" {
+			id = v.marks[filepath.Base(filepath.Dir(path))]
+		}
+		if id != "" {
+			results[i].Findings = []identity.Finding{{Mark: "machine-id", Path: "etc/machine-id", Value: id}}
+		}
+	}
+	return results, nil
 }
 
 func config(dir string) host.Config {
 	return host.Config{
 		Dir: dir, Run: filepath.Join(dir, "run"), Cache: filepath.Join(dir, "cache"),
-		Driver: fake.New(), Generalizer: eraser{},
+		Driver: fake.New(), Appliance: vm{},
 		Accelerator: func(context.Context, clade.Progress) (string, error) { return "tcg", nil },
 		BuildDisk: func(_ context.Context, _ *recipe.Recipe, dst string, _ clade.Progress) error {
 			return qcow2.WriteOverlay(dst, qcow2.Overlay{Virtual: clade.GiB})

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/appliance"
 	"github.com/clade-vm/clade/generalize"
 	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/recipe"
@@ -29,8 +30,8 @@ type Config struct {
 	Run    string // its sockets; a short path, since a socket's has at most 107 bytes
 	Cache  string // built masters, kept by recipe, shared by all homes of a user
 	Driver hypervisor.Driver
-	// Generalizer erases the marks of a set of disks, in the appliance.
-	Generalizer Generalizer
+	// Appliance works on the disks of stopped machines.
+	Appliance Appliance
 	// Accelerator tells which accelerator works here: "kvm" or "tcg".
 	Accelerator func(ctx context.Context, p clade.Progress) (string, error)
 	// BuildDisk makes the disk of a golden master.
@@ -44,10 +45,13 @@ type Config struct {
 	AfterStep func(step string)
 }
 
-// A Generalizer erases the marks of one machine's disks, by slot, in place, and
-// proves it. The report says whether it was proven.
-type Generalizer interface {
-	Generalize(ctx context.Context, disks []string, p clade.Progress) (*generalize.Report, error)
+// An Appliance works on the disks of stopped machines; *appliance.Appliance is one.
+type Appliance interface {
+	// Generalize erases the marks of one machine's disks, by slot, in place, and
+	// proves it. The report says whether it was proven.
+	Generalize(ctx context.Context, disks []appliance.Disk, o appliance.Options, p clade.Progress) (*generalize.Report, error)
+	// Read reads the marks of many machines' disks, and writes nothing.
+	Read(ctx context.Context, machines [][]appliance.Disk, p clade.Progress) ([]appliance.Result, error)
 }
 
 // A Host is an open home. It is safe for concurrent use, also by several

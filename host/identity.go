@@ -27,11 +27,7 @@ const (
 func draft(name clade.Name, o clade.Options, base clade.Hardware, user string) *store.Machine {
 	m := &store.Machine{UserData: o.UserData, SSHKeys: o.SSHKeys}
 	m.ID, m.Name, m.User, m.Created = newID(), name, user, time.Now().UTC()
-	m.Hardware = clade.Hardware{
-		CPUs:     first(o.Hardware.CPUs, base.CPUs, defaultCPUs),
-		Memory:   first(o.Hardware.Memory, base.Memory, defaultMemory),
-		Firmware: first(o.Hardware.Firmware, base.Firmware, clade.BIOS),
-	}
+	m.Hardware = hardware(o.Hardware, base)
 	m.Network = first(o.Network, defaultNetwork)
 	if m.Network == noNetwork {
 		m.Network = ""
@@ -39,6 +35,15 @@ func draft(name clade.Name, o clade.Options, base clade.Hardware, user string) *
 	m.Identity.Hostname = first(o.Hostname, name)
 	m.Identity.IP, _ = netip.ParseAddr(o.IP) // checked by checkOptions
 	return m
+}
+
+// hardware is what is wanted, or else what the source has, or else the default.
+func hardware(want, base clade.Hardware) clade.Hardware {
+	return clade.Hardware{
+		CPUs:     first(want.CPUs, base.CPUs, defaultCPUs),
+		Memory:   first(want.Memory, base.Memory, defaultMemory),
+		Firmware: first(want.Firmware, base.Firmware, clade.BIOS),
+	}
 }
 
 // first returns the first value that is not zero.

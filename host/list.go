@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"strings"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/image"
@@ -25,7 +26,11 @@ func (h *Host) Machine(ctx context.Context, name clade.Name) (*clade.Machine, er
 // Machines returns all machines by name, with their states.
 func (h *Host) Machines(ctx context.Context) ([]*clade.Machine, error) {
 	var records []*store.Machine
+	var templates []*clade.Template
 	err := h.db.Read(ctx, func(tx *store.Tx) (err error) {
+		if templates, err = tx.Templates(); err != nil {
+			return err
+		}
 		records, err = tx.Machines()
 		return err
 	})
@@ -36,7 +41,22 @@ func (h *Host) Machines(ctx context.Context) ([]*clade.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	outdate(list, templates)
 	return list, h.tendFor(ctx, list)
+}
+
+// outdate notes which machines were made of a version that is not the newest.
+func outdate(list []*clade.Machine, templates []*clade.Template) {
+	newest := make(map[clade.Name]clade.Ref)
+	for _, t := range templates { // by name, the oldest version first
+		newest[t.Name] = t.Ref()
+	}
+	for _, m := range list {
+		text, is := strings.CutPrefix(m.Source, "template ")
+		if ref, err := clade.ParseRef(text); is && err == nil && newest[ref.Name] != ref && newest[ref.Name].Name != "" {
+			m.Newer = newest[ref.Name].Version
+		}
+	}
 }
 
 // listed adds to records what is derived: states and depths.
@@ -88,7 +108,11 @@ func readLineage(tx *store.Tx) (*clade.Lineage, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &clade.Lineage{Layers: layers, Templates: templates}
+	snapshots, err := tx.Snapshots("")
+	if err != nil {
+		return nil, err
+	}
+	l := &clade.Lineage{Layers: layers, Templates: templates, Snapshots: snapshots}
 	for _, r := range records {
 		l.Machines = append(l.Machines, &r.Machine)
 	}

@@ -20,9 +20,9 @@ import (
 const askAgain = 10 * time.Second
 
 // Start powers a machine on and connects it to its network. A machine that runs
-// is left alone. Kinds: NotFound; Corrupt where a layer below it has changed;
-// Missing, Denied.
-func (h *Host) Start(ctx context.Context, name clade.Name, p clade.Progress) error {
+// is left alone. Kinds: NotFound; Exists where a running machine has its identity;
+// Corrupt where a layer below it has changed; Missing, Denied.
+func (h *Host) Start(ctx context.Context, name clade.Name, o clade.StartOptions, p clade.Progress) error {
 	if err := h.restore(ctx); err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (h *Host) Start(ctx context.Context, name clade.Name, p clade.Progress) err
 	if status.State != clade.Stopped {
 		return h.connect(ctx, m.Network)
 	}
-	if err := h.ready(ctx, m); err != nil {
+	if err := errors.Join(h.collision(ctx, m, o), h.ready(ctx, m)); err != nil {
 		return fileError("start", on, err)
 	}
 	accelerator, err := h.Accelerator(ctx, p)

@@ -15,12 +15,15 @@ import (
 // shown as "(not valid)": guest text is hostile.
 var plain = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}$`)
 
+// validMachineID is what a machine-id looks like (machine-id(5)).
+var validMachineID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
 // Read returns the identity that the running guest reports through its agent.
 // What the guest does not have is empty. Kinds: NotFound, NotRunning, Timeout.
 func (h *Host) Read(ctx context.Context, name clade.Name) (*clade.Reading, error) {
 	reach, cancel := context.WithTimeout(ctx, agentWait)
 	defer cancel()
-	g, _, err := h.guest(reach, name, "read the identity of")
+	g, m, err := h.guest(reach, name, "read the identity of")
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +32,7 @@ func (h *Host) Read(ctx context.Context, name clade.Name) (*clade.Reading, error
 	if err != nil {
 		return nil, fileError("read the identity of", "machine "+string(name), err)
 	}
-	return r, nil
+	return r, h.learn(ctx, m, r.MachineID)
 }
 
 func read(ctx context.Context, g hypervisor.Guest) (*clade.Reading, error) {

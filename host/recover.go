@@ -33,42 +33,63 @@ func (h *Host) sweep(ctx context.Context) error {
 		return nil
 	}
 	defer f.Close()
-	for _, name := range names(h.path(tmpDir)) {
-		if err := h.sweepOperation(ctx, h.path(tmpDir, name)); err != nil {
-			return fileError("sweep", h.path(tmpDir, name), err)
-		}
-	}
-	machines, layers, err := h.recorded(ctx)
+	all, err := h.garbage(ctx)
 	if err != nil {
 		return err
 	}
-	for _, id := range names(h.path(machinesDir)) {
-		if !machines[id] {
-			if err := h.erase(ctx, id); err != nil {
-				return fileError("sweep", "machine "+id, err)
-			}
-		}
-	}
-	for _, id := range names(h.path(layersDir)) {
-		if !layers[id] {
-			if err := os.RemoveAll(h.layerDir(id)); err != nil {
-				return fileError("sweep", "layer "+id, err)
-			}
+	for _, g := range all {
+		if err := g.remove(); err != nil {
+			return fileError("sweep", g.path, err)
 		}
 	}
 	return nil
 }
 
-// sweepOperation removes what an operation built, unless it lives. A new head
-// that a freeze had put in place but not committed goes with it.
+// A piece of garbage is what no record names and no living operation builds.
+type piece struct {
+	path   string
+	why    string
+	remove func() error
+}
+
+// garbage finds what there is of it. The caller has the home's lock to itself.
+func (h *Host) garbage(ctx context.Context) (all []piece, err error) {
+	for _, name := range names(h.path(tmpDir)) {
+		dir := h.path(tmpDir, name)
+		if !living(dir) {
+			all = append(all, piece{dir, "a command that built it died", func() error { return h.sweepOperation(ctx, dir) }})
+		}
+	}
+	machines, layers, err := h.recorded(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range names(h.path(machinesDir)) {
+		if !machines[id] {
+			all = append(all, piece{h.machineDir(id), "no machine has it", func() error { return h.erase(ctx, id) }})
+		}
+	}
+	for _, id := range names(h.path(layersDir)) {
+		if !layers[id] {
+			all = append(all, piece{h.layerDir(id), "no layer has it", func() error { return os.RemoveAll(h.layerDir(id)) }})
+		}
+	}
+	return all, nil
+}
+
+// living reports whether the operation of that directory goes on.
+func living(dir string) bool {
+	lock := tryLock(filepath.Join(dir, operationLock), unix.LOCK_EX)
+	if lock != nil {
+		lock.Close()
+		return false
+	}
+	return exists(filepath.Join(dir, operationLock))
+}
+
+// sweepOperation removes what a dead operation built. A head that one had put in
+// place but not committed, or that a commit left behind, goes with it.
 func (h *Host) sweepOperation(ctx context.Context, dir string) error {
-	living := tryLock(filepath.Join(dir, operationLock), unix.LOCK_EX)
-	if living == nil && exists(filepath.Join(dir, operationLock)) {
-		return nil
-	}
-	if living != nil {
-		defer living.Close()
-	}
 	if name, err := os.ReadFile(filepath.Join(dir, frozenFile)); err == nil {
 		m, err := h.record(ctx, clade.Name(name))
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/generalize"
 	"github.com/clade-vm/clade/lineage"
 	"github.com/clade-vm/clade/store"
 )
@@ -16,6 +17,9 @@ import (
 // machine may rest on one more layer; nothing else remains.
 func (h *Host) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p clade.Progress) (*clade.Template, error) {
 	if err := h.restore(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := generalize.Select(spec.Enable, spec.Disable); err != nil {
 		return nil, err
 	}
 	ref, err := h.newVersion(ctx, spec.Ref)
@@ -45,12 +49,12 @@ func (h *Host) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 	}
 	var layers []*clade.Layer
 	if t.Generalized {
-		if layers, t.Attestation, err = h.generalizeLayers(ctx, op, below, virtual, "template "+ref.String(), p); err != nil {
+		if layers, _, err = h.generalizeLayers(ctx, op, below, virtual, spec.Marks, "template "+ref.String(), p); err != nil {
 			return nil, err
 		}
 	}
 	for i, l := range layers {
-		t.Disks[i].Layer = l.ID
+		t.Disks[i].Layer, t.Attestation = l.ID, l.Attestation
 	}
 	if err := h.placeMachines(ctx, op, layers, nil, func(tx *store.Tx) error { return tx.AddTemplate(t) }); err != nil {
 		return nil, fileError("create", "template "+ref.String(), err)

@@ -32,6 +32,7 @@ func (h *Host) Wait(ctx context.Context, name clade.Name, until clade.Condition,
 		p.Tell(clade.Event{Step: step})
 		done, err := ready(ctx, name)
 		if done {
+			h.learnAgain(ctx, name)
 			p.Tell(clade.Event{Step: step, End: true})
 			return nil
 		}
@@ -47,6 +48,21 @@ func (h *Host) Wait(ctx context.Context, name clade.Name, until clade.Condition,
 				Hint: "wait longer (--timeout), or see what it does: clade logs " + string(name)}
 		case <-time.After(250 * time.Millisecond):
 		}
+	}
+}
+
+// learnAgain records the machine-id of a guest that has come up, if its agent
+// tells it: the start gate compares it. That it does not is no failure of waiting.
+func (h *Host) learnAgain(ctx context.Context, name clade.Name) {
+	reach, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	g, m, err := h.guest(reach, name, "wait for")
+	if err != nil {
+		return
+	}
+	defer g.Close()
+	if text, err := g.ReadFile(reach, "/etc/machine-id", 64); err == nil {
+		_ = h.learn(ctx, m, strings.TrimSpace(string(text)))
 	}
 }
 

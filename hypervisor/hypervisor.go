@@ -113,6 +113,16 @@ type Snapshotter interface {
 	Switch(ctx context.Context, p Place, heads []string) (Pause, error)
 }
 
+// A Streamer makes what a running machine writes to rest on nothing.
+type Streamer interface {
+	// Stream copies into each head all that it has from the files below it, while the
+	// guest runs on, and returns once the heads rest on nothing. tell is told how many
+	// bytes are done of how many. When ctx ends, what was copied stays in the heads,
+	// which still rest on what they did; Stream can be called again, and goes on where
+	// a caller that died had come to. Kinds: NotRunning, NoSpace, Corrupt, Timeout.
+	Stream(ctx context.Context, p Place, tell func(done, total int64)) error
+}
+
 // A Pause is what switching heads cost the guest.
 type Pause struct {
 	Length time.Duration

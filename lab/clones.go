@@ -17,7 +17,7 @@ func (r *run) clone(ctx context.Context) error {
 		err := r.step(2, "make the "+string(c.kind)+" clone", func() error {
 			began := r.since()
 			made, err := r.s.Clone(ctx, clade.CloneSpec{Source: r.template.String(), Names: []clade.Name{c.name}, Kind: c.kind,
-				AcceptTwins: r.o.SkipGeneralize, Options: clade.Options{Network: string(Network)}}, r.w.Progress)
+				AcceptTwins: r.accepted(), Options: clade.Options{Network: string(Network)}}, r.w.Progress)
 			if err != nil {
 				return err
 			}
@@ -39,6 +39,15 @@ func (r *run) clone(ctx context.Context) error {
 	}
 	r.report.Lineage = l
 	return r.checkBases(l)
+}
+
+// accepted are the marks that clones may share with the parent: all, where the
+// run shows what comes of not generalizing.
+func (r *run) accepted() []string {
+	if r.o.SkipGeneralize {
+		return []string{clade.AllMarks}
+	}
+	return nil
 }
 
 // The two moments at which disk usage is taken.

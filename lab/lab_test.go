@@ -46,9 +46,9 @@ func TestRunHolds(t *testing.T) {
 	if !r.Verdict || len(r.Failed()) > 0 {
 		t.Errorf("verdict %v, failed %q; want all to hold", r.Verdict, failed(r))
 	}
-	// 1 attested, 3 bases, 7 marks, 3 as given, 1 unchanged, 3+6 ways, 3 apart, 2 layers
-	if len(r.Checks) != 29 {
-		t.Errorf("%d checks, want 29", len(r.Checks))
+	// 1 attested, 3 bases, 7 marks, 3 as given, 1 unchanged, 3+6 ways, 3 apart, 1 audit, 2 layers
+	if len(r.Checks) != 30 {
+		t.Errorf("%d checks, want 30", len(r.Checks))
 	}
 	for _, m := range r.Machines {
 		if m.Reading == nil || m.Before == 0 || m.After <= m.Before && m.Name != lab.Parent {
@@ -104,7 +104,7 @@ func TestBrokenPromises(t *testing.T) {
 		skip  bool
 		want  []string // the checks that must fail: these and no others
 	}{
-		{"twins", fake.Knobs{}, true, []string{"every machine has its own machine-id"}},
+		{"twins", fake.Knobs{}, true, []string{"every machine has its own machine-id", "the machines' disks share no mark that must differ"}},
 		{"a leaked file", fake.Knobs{Leak: true}, false, []string{"what parent writes is on parent only",
 			"what full writes is on full only", "what linked writes is on linked only"}},
 		{"a changed layer", fake.Knobs{Rot: true}, false, []string{"layer (freeze of machine parent) is bit for bit what it was",
@@ -141,7 +141,7 @@ func TestTwinsAreNamed(t *testing.T) {
 }
 
 func TestErrorsEndTheRunAndCleanUp(t *testing.T) {
-	for _, act := range []string{"build", "start", "read", "template", "clone", "exec", "stop"} {
+	for _, act := range []string{"build", "start", "read", "template", "clone", "exec", "stop", "audit"} {
 		t.Run(act, func(t *testing.T) {
 			home := fake.New(fake.Knobs{FailOn: act})
 			r, err := lab.Run(t.Context(), home, lab.Options{Greet: time.Millisecond}, lab.Watch{})

@@ -86,7 +86,7 @@ func (r *run) boot(ctx context.Context, part int, name clade.Name) error {
 	defer cancel()
 	return r.step(part, "boot "+string(name), func() error {
 		began := r.since()
-		if err := r.s.Start(ctx, name, r.w.Progress); err != nil {
+		if err := r.s.Start(ctx, name, clade.StartOptions{AcceptTwins: r.o.SkipGeneralize}, r.w.Progress); err != nil {
 			return err
 		}
 		if err := r.s.Wait(ctx, name, clade.WhenCloudInit, r.w.Progress); err != nil {

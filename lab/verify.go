@@ -36,7 +36,34 @@ func (r *run) verify(ctx context.Context) error {
 	if err := each(ctx, r.names(), r.stop); err != nil {
 		return err
 	}
+	if err := r.step(3, "audit the marks on all disks", func() error { return r.checkMarks(ctx) }); err != nil {
+		return err
+	}
 	return r.step(3, "verify the sealed layers", func() error { return r.checkLayers(ctx) })
+}
+
+// checkMarks reads every mark on the disks of the stopped machines, and checks
+// that they share none that must differ.
+func (r *run) checkMarks(ctx context.Context) error {
+	result, err := r.s.Audit(ctx, clade.AuditSpec{Machines: r.names()}, r.w.Progress)
+	if err != nil {
+		return err
+	}
+	c := Check{Part: 3, Group: Distinct, Name: "the machines' disks share no mark that must differ", Values: map[string]string{}}
+	var wrong []string
+	for _, read := range result.Read {
+		c.Values[read.Name] = fmt.Sprintf("%d places with marks", read.Found)
+		if read.Error != "" {
+			wrong = append(wrong, read.Name+" could not be read: "+read.Error)
+		}
+	}
+	for _, s := range result.Shared {
+		if s.Severe {
+			wrong = append(wrong, s.Mark+" of "+strings.Join(s.Machines, " and "))
+		}
+	}
+	r.check(verdict(c, len(wrong) == 0, strings.Join(wrong, "; ")))
+	return nil
 }
 
 func (r *run) stop(ctx context.Context, name clade.Name) error {

@@ -17,6 +17,7 @@ type Tree struct {
 	children  map[string][]string
 	machines  map[string][]clade.Name
 	templates map[string][]string
+	snapshots map[string][]*clade.Snapshot
 }
 
 // New indexes l. The Lineage must not change while the Tree is used.
@@ -26,6 +27,7 @@ func New(l *clade.Lineage) *Tree {
 		children:  make(map[string][]string),
 		machines:  make(map[string][]clade.Name),
 		templates: make(map[string][]string),
+		snapshots: make(map[string][]*clade.Snapshot),
 	}
 	for _, layer := range l.Layers {
 		t.layers[layer.ID] = layer
@@ -43,6 +45,11 @@ func New(l *clade.Lineage) *Tree {
 	for _, tpl := range l.Templates {
 		for _, d := range tpl.Disks {
 			t.templates[d.Layer] = append(t.templates[d.Layer], tpl.Ref().String())
+		}
+	}
+	for _, s := range l.Snapshots {
+		for _, d := range s.Disks {
+			t.snapshots[d.Layer] = append(t.snapshots[d.Layer], s)
 		}
 	}
 	return t
@@ -97,12 +104,18 @@ func (t *Tree) On(id string) (machines []clade.Name, templates []string) {
 	return t.machines[id], t.templates[id]
 }
 
+// SnapshotsOn returns the snapshots that rest directly on id.
+func (t *Tree) SnapshotsOn(id string) []*clade.Snapshot { return t.snapshots[id] }
+
 // Above returns the machines and templates that rest on id, directly or through
-// other layers, sorted, each once.
+// other layers or their snapshots, sorted, each once.
 func (t *Tree) Above(id string) (machines []clade.Name, templates []string) {
 	t.walk(id, 0, func(layer string) {
 		machines = append(machines, t.machines[layer]...)
 		templates = append(templates, t.templates[layer]...)
+		for _, s := range t.snapshots[layer] {
+			machines = append(machines, s.Machine)
+		}
 	})
 	slices.Sort(machines)
 	slices.Sort(templates)
@@ -119,7 +132,7 @@ func (t *Tree) walk(id string, depth int, visit func(string)) {
 	}
 }
 
-// Unused returns the layers that no machine and no template rests on, children
+// Unused returns the layers that no machine, template or snapshot rests on, children
 // before their parents, so that they can be removed in this order.
 func (t *Tree) Unused() []*clade.Layer {
 	used := make(map[string]bool)
@@ -137,6 +150,9 @@ func (t *Tree) Unused() []*clade.Layer {
 		mark(id)
 	}
 	for id := range t.templates {
+		mark(id)
+	}
+	for id := range t.snapshots {
 		mark(id)
 	}
 	var unused []*clade.Layer

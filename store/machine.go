@@ -19,7 +19,7 @@ type Machine struct {
 	SSHKeys  []string
 }
 
-const machineColumns = `id, name, clone, source, uuid, mac, ip, hostname, instance_id, network, hardware, user, user_data, ssh_keys, created`
+const machineColumns = `id, name, clone, source, uuid, mac, ip, hostname, instance_id, network, hardware, user, user_data, ssh_keys, machine_id, created`
 
 // Machines returns all machines by name.
 func (tx *Tx) Machines() ([]*Machine, error) {
@@ -59,16 +59,16 @@ func (tx *Tx) machines(where string, args ...any) ([]*Machine, error) {
 	err = tx.all(func(rows *sql.Rows) error {
 		var id, head string
 		var d clade.Disk
-		var layer sql.NullString
-		if err := rows.Scan(&id, &d.Slot, &d.Serial, &head, &layer, &d.Virtual); err != nil {
+		var layer, base sql.NullString
+		if err := rows.Scan(&id, &d.Slot, &d.Serial, &head, &layer, &base, &d.Virtual); err != nil {
 			return err
 		}
-		d.Layer = layer.String
+		d.Layer, d.Base = layer.String, base.String
 		if m := byID[id]; m != nil {
 			m.Disks, m.Heads = append(m.Disks, d), append(m.Heads, head)
 		}
 		return nil
-	}, "SELECT machine, slot, serial, head, layer, virtual FROM disks "+filter+" ORDER BY machine, slot", arg...)
+	}, "SELECT machine, slot, serial, head, layer, base, virtual FROM disks "+filter+" ORDER BY machine, slot", arg...)
 	return list, err
 }
 
@@ -78,7 +78,7 @@ func scanMachine(rows *sql.Rows) (*Machine, error) {
 	var ip, hardware, keys []byte
 	var created int64
 	if err := rows.Scan(&m.ID, &m.Name, &m.Clone, &m.Source, &m.Identity.UUID, &mac, &ip, &m.Identity.Hostname,
-		&m.Identity.InstanceID, &m.Network, &hardware, &m.User, &m.UserData, &keys, &created); err != nil {
+		&m.Identity.InstanceID, &m.Network, &hardware, &m.User, &m.UserData, &keys, &m.MachineID, &created); err != nil {
 		return nil, err
 	}
 	m.Identity.MAC = mac.String
@@ -105,15 +105,15 @@ func (tx *Tx) AddMachine(m *Machine) error {
 	if m.Identity.IP.IsValid() {
 		ip = m.Identity.IP.AsSlice()
 	}
-	_, err = tx.exec("INSERT INTO machines ("+machineColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	_, err = tx.exec("INSERT INTO machines ("+machineColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		m.ID, string(m.Name), string(m.Clone), m.Source, m.Identity.UUID, null(m.Identity.MAC), ip,
-		string(m.Identity.Hostname), m.Identity.InstanceID, m.Network, string(hardware), m.User, m.UserData, string(keys), m.Created.UnixNano())
+		string(m.Identity.Hostname), m.Identity.InstanceID, m.Network, string(hardware), m.User, m.UserData, string(keys), m.MachineID, m.Created.UnixNano())
 	if err != nil {
 		return tx.taken(m, err)
 	}
 	for i, d := range m.Disks {
-		if _, err := tx.exec("INSERT INTO disks (machine, slot, serial, head, layer, virtual) VALUES (?,?,?,?,?,?)",
-			m.ID, d.Slot, d.Serial, m.Heads[i], null(d.Layer), int64(d.Virtual)); err != nil {
+		if _, err := tx.exec("INSERT INTO disks (machine, slot, serial, head, layer, base, virtual) VALUES (?,?,?,?,?,?,?)",
+			m.ID, d.Slot, d.Serial, m.Heads[i], null(d.Layer), null(d.Base), int64(d.Virtual)); err != nil {
 			return explain("record", "disk of machine "+string(m.Name), err)
 		}
 	}
@@ -151,6 +151,33 @@ func (tx *Tx) RemoveMachine(id string) error {
 // SetHead makes head the file that the machine's disk writes to, resting on layer.
 func (tx *Tx) SetHead(machine string, slot int, head, layer string) error {
 	_, err := tx.exec("UPDATE disks SET head = ?, layer = ? WHERE machine = ? AND slot = ?", head, null(layer), machine, slot)
+	return err
+}
+
+// SetDisk makes d what the record says of one disk of the machine, but for its
+// serial, which it keeps; head is the file it writes to.
+func (tx *Tx) SetDisk(machine string, d clade.Disk, head string) error {
+	_, err := tx.exec("UPDATE disks SET head = ?, layer = ?, base = ?, virtual = ? WHERE machine = ? AND slot = ?",
+		head, null(d.Layer), null(d.Base), int64(d.Virtual), machine, d.Slot)
+	return err
+}
+
+// SetSource records what the machine is made from now.
+func (tx *Tx) SetSource(machine string, kind clade.CloneKind, source string) error {
+	_, err := tx.exec("UPDATE machines SET clone = ?, source = ? WHERE id = ?", string(kind), source, machine)
+	return err
+}
+
+// SetMachineID records the machine-id that was read in the guest.
+func (tx *Tx) SetMachineID(machine, id string) error {
+	_, err := tx.exec("UPDATE machines SET machine_id = ? WHERE id = ?", id, machine)
+	return err
+}
+
+// Renew makes the guest take the machine for a new one at its next start: it gets
+// a new instance-id, and what was read of its old identity is forgotten.
+func (tx *Tx) Renew(machine, instanceID string) error {
+	_, err := tx.exec("UPDATE machines SET instance_id = ?, machine_id = '' WHERE id = ?", instanceID, machine)
 	return err
 }
 

@@ -38,6 +38,7 @@ CREATE TABLE machines (
     user        TEXT NOT NULL,
     user_data   BLOB,
     ssh_keys    TEXT NOT NULL,
+    machine_id  TEXT NOT NULL, -- as last read in the guest; "" where it is not known
     created     INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX machines_ip ON machines(network, ip) WHERE ip IS NOT NULL;
@@ -49,10 +50,33 @@ CREATE TABLE disks (
     serial  TEXT NOT NULL UNIQUE,
     head    TEXT NOT NULL,
     layer   TEXT REFERENCES layers(id) ON DELETE RESTRICT,
+    base    TEXT, -- the layer the clone was made on, to which a reset goes back; it lies at or below "layer"
     virtual INTEGER NOT NULL,
     PRIMARY KEY (machine, slot)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX disks_layer ON disks(layer);
+
+-- What a machine's disks rested on at one moment, and what the machine was then.
+CREATE TABLE snapshots (
+    machine TEXT NOT NULL REFERENCES machines(id) ON DELETE CASCADE,
+    name    TEXT NOT NULL,
+    clone   TEXT NOT NULL,
+    source  TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (machine, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE snapshot_disks (
+    machine TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    slot    INTEGER NOT NULL,
+    layer   TEXT NOT NULL REFERENCES layers(id) ON DELETE RESTRICT,
+    base    TEXT,
+    virtual INTEGER NOT NULL,
+    PRIMARY KEY (machine, name, slot),
+    FOREIGN KEY (machine, name) REFERENCES snapshots(machine, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX snapshot_disks_layer ON snapshot_disks(layer);
 
 CREATE TABLE templates (
     name        TEXT NOT NULL,

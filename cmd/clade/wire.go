@@ -48,7 +48,7 @@ func open(ctx context.Context, dir string, log *slog.Logger) (*host.Host, error)
 	accelerator := host.Probe(cache, driver.Version, works)
 	return host.Open(ctx, host.Config{
 		Dir: dir, Run: run, Cache: cache, Driver: driver, Log: log,
-		Generalizer: generalizer{vm, accelerator},
+		Appliance:   disks{vm, accelerator},
 		Accelerator: accelerator,
 		BuildDisk: func(ctx context.Context, r *recipe.Recipe, dst string, p clade.Progress) error {
 			return debian.Build(ctx, debian.Options{Recipe: r, Dst: dst, Work: filepath.Dir(dst), Log: dst + ".log"}, p)
@@ -58,25 +58,33 @@ func open(ctx context.Context, dir string, log *slog.Logger) (*host.Host, error)
 	})
 }
 
-// generalizer lets the host generalize in the appliance, under the accelerator
-// that works here.
-type generalizer struct {
+// disks is the appliance under the accelerator that works here.
+type disks struct {
 	vm          *appliance.Appliance
 	accelerator func(context.Context, clade.Progress) (string, error)
 }
 
-func (g generalizer) Generalize(ctx context.Context, disks []string, p clade.Progress) (*generalize.Report, error) {
-	accelerator, err := g.accelerator(ctx, p)
+func (d disks) Generalize(ctx context.Context, list []appliance.Disk, o appliance.Options, p clade.Progress) (*generalize.Report, error) {
+	vm, err := d.accelerated(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	vm := *g.vm
-	vm.Accel = accelerator
-	list := make([]appliance.Disk, len(disks))
-	for i, path := range disks {
-		list[i] = appliance.Disk{Path: path, Format: appliance.Qcow2, Backed: true}
+	return vm.Generalize(ctx, list, o, p)
+}
+
+func (d disks) Read(ctx context.Context, machines [][]appliance.Disk, p clade.Progress) ([]appliance.Result, error) {
+	vm, err := d.accelerated(ctx, p)
+	if err != nil {
+		return nil, err
 	}
-	return vm.Generalize(ctx, list, appliance.Options{}, p)
+	return vm.Read(ctx, machines, p)
+}
+
+func (d disks) accelerated(ctx context.Context, p clade.Progress) (*appliance.Appliance, error) {
+	vm := *d.vm
+	var err error
+	vm.Accel, err = d.accelerator(ctx, p)
+	return &vm, err
 }
 
 // checks are the doctor's findings about the tools that the adapters drive.

@@ -59,7 +59,7 @@ func (h *Home) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress
 		disk := clade.Disk{Serial: "serial-" + string(name), Virtual: virtualSize}
 		head := size
 		if spec.Kind != clade.Full {
-			disk.Layer, disk.Depth, head = layer, len(h.chain(layer)), linkedSize
+			disk.Layer, disk.Base, disk.Depth, head = layer, layer, len(h.chain(layer)), linkedSize
 		}
 		m, err := h.add("clone", name, spec.Options, clade.Machine{Clone: spec.Kind, Source: label, User: "debian", Disks: []clade.Disk{disk}})
 		if err != nil {
@@ -84,7 +84,7 @@ func (h *Home) source(ctx context.Context, spec clade.CloneSpec) (from *guest, l
 		}
 	}
 	if m := h.s.Machines[clade.Name(spec.Source)]; m != nil {
-		if !spec.AcceptTwins && !spec.Generalize {
+		if len(spec.AcceptTwins) == 0 && !spec.Generalize {
 			return nil, "", "", fail("clone", "machine "+spec.Source, clade.Unproven, "use --generalize", "it is not generalized: clones would share its identity")
 		}
 		g := h.s.Guests[m.ID].copy()
@@ -101,8 +101,8 @@ func (h *Home) source(ctx context.Context, spec clade.CloneSpec) (from *guest, l
 	if err != nil {
 		return nil, "", "", fail("clone", spec.Source, clade.NotFound, "clade template ls and clade ls show what there is", "no template and no machine has this name")
 	}
-	if !t.Generalized && !spec.AcceptTwins {
-		return nil, "", "", fail("clone", "template "+t.Ref().String(), clade.Unproven, "use --accept-twins", "it is not generalized: clones would share its identity")
+	if !t.Generalized && len(spec.AcceptTwins) == 0 {
+		return nil, "", "", fail("clone", "template "+t.Ref().String(), clade.Unproven, "use --accept-twins all", "it is not generalized: clones would share its identity")
 	}
 	return h.s.Guests[t.Disks[0].Layer], t.Disks[0].Layer, "template " + t.Ref().String(), nil
 }

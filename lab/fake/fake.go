@@ -43,6 +43,7 @@ type state struct {
 	Machines  map[clade.Name]*clade.Machine    `json:"machines"`
 	Templates []*clade.Template                `json:"templates"`
 	Layers    []*clade.Layer                   `json:"layers"`
+	Snapshots []*clade.Snapshot                `json:"snapshots"`
 	Networks  map[clade.Name]*clade.Network    `json:"networks"`
 	Guests    map[string]*guest                `json:"guests"` // by the id of a machine or layer
 	Heads     map[clade.Name]clade.Bytes       `json:"heads"`

@@ -160,6 +160,7 @@ func (h *Home) Remove(ctx context.Context, name clade.Name) (*clade.Removal, err
 	delete(h.s.Machines, name)
 	delete(h.s.Guests, m.ID)
 	delete(h.s.Heads, name)
+	h.s.Snapshots = slices.DeleteFunc(h.s.Snapshots, func(s *clade.Snapshot) bool { return s.Machine == name })
 	n := h.s.Networks[clade.Name(m.Network)]
 	n.Machines = slices.DeleteFunc(n.Machines, func(other clade.Name) bool { return other == name })
 	freed, kept := h.sweep(m.Disks[0].Layer)

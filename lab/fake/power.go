@@ -9,7 +9,7 @@ import (
 )
 
 // Start implements clade.Power: a guest boots at once, and gives itself what it lacks.
-func (h *Home) Start(ctx context.Context, name clade.Name, p clade.Progress) error {
+func (h *Home) Start(ctx context.Context, name clade.Name, o clade.StartOptions, p clade.Progress) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.may(ctx, "start"); err != nil {
@@ -19,16 +19,16 @@ func (h *Home) Start(ctx context.Context, name clade.Name, p clade.Progress) err
 	if err != nil || m.State == clade.Running {
 		return err
 	}
+	g := h.s.Guests[m.ID]
+	for _, other := range h.s.Machines {
+		if g.MachineID != "" && !o.AcceptTwins && other.State == clade.Running && h.s.Guests[other.ID].MachineID == g.MachineID {
+			return fail("start", "machine "+string(name), clade.Exists, "clade mend "+string(name),
+				"machine %s is running and has the same machine-id %s", other.Name, g.MachineID)
+		}
+	}
 	p.Tell(clade.Event{Step: "start " + string(name)})
 	m.State, m.PID, m.Reason = clade.Running, 4000+h.next(), ""
-	g := h.s.Guests[m.ID]
-	if g.MachineID == "" {
-		g.MachineID = fmt.Sprintf("%032x", h.next())
-	}
-	if g.Instance != m.Identity.InstanceID { // cloud-init meets a new machine
-		n := h.next()
-		g.Instance, g.Keys = m.Identity.InstanceID, []string{fmt.Sprintf("SHA256:ed25519-%d", n), fmt.Sprintf("SHA256:rsa-%d", n)}
-	}
+	h.firstBoot(m, g)
 	h.s.Heads[name] += bootWrites
 	h.s.Logs[name] = map[string]string{"console": "Debian GNU/Linux 12 " + string(name) + "\n\x1b[32mlogin:\x1b[0m \n", "qemu": ""}
 	if h.s.Knobs.Rot {
@@ -38,6 +38,17 @@ func (h *Home) Start(ctx context.Context, name clade.Name, p clade.Progress) err
 	}
 	p.Tell(clade.Event{Step: "start " + string(name), End: true})
 	return nil
+}
+
+// firstBoot makes a guest give itself what it lacks.
+func (h *Home) firstBoot(m *clade.Machine, g *guest) {
+	if g.MachineID == "" {
+		g.MachineID = fmt.Sprintf("%032x", h.next())
+	}
+	if g.Instance != m.Identity.InstanceID { // cloud-init meets a new machine
+		n := h.next()
+		g.Instance, g.Keys = m.Identity.InstanceID, []string{fmt.Sprintf("SHA256:ed25519-%d", n), fmt.Sprintf("SHA256:rsa-%d", n)}
+	}
 }
 
 // Stop implements clade.Power.

@@ -9,7 +9,7 @@ import (
 )
 
 func (h *Home) lineage() *clade.Lineage {
-	return &clade.Lineage{Layers: slices.Clone(h.s.Layers), Templates: slices.Clone(h.s.Templates), Machines: h.list()}
+	return &clade.Lineage{Layers: slices.Clone(h.s.Layers), Templates: slices.Clone(h.s.Templates), Machines: h.list(), Snapshots: slices.Clone(h.s.Snapshots)}
 }
 
 // Lineage implements clade.Storage.

@@ -41,7 +41,14 @@ func (h *Home) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 		files := h.s.Guests[layer.ID].Files
 		layer = h.addLayer(layer.ID, "generalized for template "+ref.String(), 4*clade.MiB)
 		h.s.Guests[layer.ID] = &guest{Files: files}
-		t.Generalized, t.Attestation = true, json.RawMessage(`{"proven":true}`)
+		report, err := h.s.Guests[layer.Parent].copy().erase(spec.Marks, false)
+		if err != nil {
+			return nil, err
+		}
+		t.Generalized = true
+		if t.Attestation, err = json.Marshal(report); err != nil {
+			return nil, err
+		}
 		p.Tell(clade.Event{Step: "generalize", End: true})
 	}
 	t.Disks = []clade.TemplateDisk{{Layer: layer.ID, Virtual: virtualSize}}

@@ -1,0 +1,153 @@
+//go:build integration
+
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clade-vm/clade/identity/identitytest"
+)
+
+// BenchmarkGeneralize generalizes a Debian image in which every mark is planted,
+// with clade and with virt-sysprep, and logs what each left behind, as debugfs
+// finds it. It needs guestfs-tools, linux-image-cloud-amd64 and a readable kernel
+// in /boot, and builds a master first.
+func BenchmarkGeneralize(b *testing.B) {
+	if _, err := exec.LookPath("virt-sysprep"); err != nil {
+		b.Skip("virt-sysprep is not there: sudo apt-get install guestfs-tools linux-image-cloud-amd64")
+	}
+	b.Setenv("LIBGUESTFS_BACKEND", "direct")
+	b.Setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
+	h := &homeful{b, program(b), b.TempDir()}
+	h.run("build", "debian-12", "--name", "m", "--network", "none")
+	source := filepath.Join(b.TempDir(), "planted.qcow2")
+	plant(b, must(filepath.Glob(filepath.Join(h.dir, "machines", "*", "disk*")))[0], source)
+	mine, other := filepath.Join(b.TempDir(), "mine.qcow2"), filepath.Join(b.TempDir(), "other.qcow2")
+	var ours, theirs []time.Duration
+	for b.Loop() {
+		for _, copied := range []string{mine, other} {
+			tool(b, "cp", "--sparse=always", source, copied)
+			tool(b, "sync", copied)
+		}
+		ours = append(ours, h.run("generalize", "--image", mine, "--in-place"))
+		began := time.Now()
+		tool(b, "virt-sysprep", "-q", "--format", "qcow2", "-a", other)
+		theirs = append(theirs, time.Since(began))
+	}
+	report(b, 1, ours, theirs, "sysprep")
+	for name, image := range map[string]string{"clade": mine, "virt-sysprep": other} {
+		left := leftIn(b, image)
+		b.Logf("%s left %d of %d: %s", name, len(left), len(identitytest.Plants()), strings.Join(left, " "))
+		b.ReportMetric(float64(len(left)), name+"-left")
+	}
+}
+
+// plant makes a copy of an image with every mark planted, by debugfs.
+func plant(b *testing.B, from, to string) {
+	b.Helper()
+	dir := b.TempDir()
+	var script strings.Builder
+	for i, name := range slices.Sorted(maps.Keys(identitytest.Plants())) {
+		for file, content := range identitytest.Plants()[name].Files {
+			for at := range strings.SplitSeq(parents(file), "\n") {
+				fmt.Fprintf(&script, "mkdir %s\n", at)
+			}
+			if target, is := strings.CutPrefix(content, "->"); is {
+				fmt.Fprintf(&script, "symlink /%s %s\n", file, target)
+			}
+			// What lies below a mount point is not the guest's.
+			if !planted(content) || strings.HasPrefix(file, "boot/efi/") || strings.ContainsAny(file, "\n\" ") {
+				continue
+			}
+			source := filepath.Join(dir, fmt.Sprintf("%d-%s", i, strings.ReplaceAll(file, "/", "-")))
+			if err := os.WriteFile(source, []byte(content), 0o600); err != nil {
+				b.Fatal(err)
+			}
+			fmt.Fprintf(&script, "rm /%s\nwrite %s /%s\n", file, source, file)
+		}
+	}
+	commands := filepath.Join(dir, "commands")
+	if err := os.WriteFile(commands, []byte(script.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	raw := filepath.Join(dir, "raw")
+	tool(b, "qemu-img", "convert", "-O", "raw", from, raw)
+	tool(b, "debugfs", "-w", "-f", commands, root(b, raw))
+	tool(b, "qemu-img", "convert", "-O", "qcow2", raw, to)
+	if err := os.Remove(raw); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// planted tells content by which a mark would be known again.
+func planted(content string) bool {
+	return strings.Contains(content, identitytest.Planted) || strings.Contains(content, identitytest.MachineID)
+}
+
+// parents lists the directories above a file, one a line, the highest first.
+func parents(file string) string {
+	dir := path.Dir(file)
+	if dir == "." {
+		return ""
+	}
+	return strings.TrimPrefix(parents(dir)+"\n/"+dir, "\n")
+}
+
+// root is the largest partition of a raw disk, as debugfs wants it named.
+func root(b *testing.B, raw string) string {
+	b.Helper()
+	out, err := exec.Command("/usr/sbin/sfdisk", "-J", raw).Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var table struct {
+		PartitionTable struct {
+			Partitions []struct{ Start, Size int64 }
+		}
+	}
+	if err := json.Unmarshal(out, &table); err != nil {
+		b.Fatal(err)
+	}
+	var start, size int64
+	for _, p := range table.PartitionTable.Partitions {
+		if p.Size > size {
+			start, size = p.Start, p.Size
+		}
+	}
+	return fmt.Sprintf("%s?offset=%d", raw, start*512)
+}
+
+// leftIn names the marks of which debugfs finds something in an image: what was
+// planted, or an id that clones would share.
+func leftIn(b *testing.B, image string) (left []string) {
+	b.Helper()
+	raw := filepath.Join(b.TempDir(), "raw")
+	tool(b, "qemu-img", "convert", "-O", "raw", image, raw)
+	at := root(b, raw)
+	cat := func(file string) string {
+		out, _ := exec.Command("debugfs", "-R", "cat /"+file, at).Output() // fails where there is none
+		return strings.TrimSpace(string(out))
+	}
+	for _, name := range slices.Sorted(maps.Keys(identitytest.Plants())) {
+		for file, content := range identitytest.Plants()[name].Files {
+			if planted(content) && planted(cat(file)) {
+				left = append(left, name)
+				break
+			}
+		}
+	}
+	if id := cat("etc/machine-id"); id != "" && id != "uninitialized" {
+		left = append(left, "machine-id="+id)
+	}
+	return left
+}

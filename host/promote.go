@@ -1,0 +1,140 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/image"
+	"github.com/clade-vm/clade/qcow2"
+	"github.com/clade-vm/clade/store"
+)
+
+// Promote makes a linked clone full: a stopped one gets flat copies of its heads, a
+// running one copies what it lacks while it runs on. It is full when all is copied;
+// until then, and after an error, it rests on what it did. A running one goes on
+// where a promote that was killed had come to.
+func (h *Host) Promote(ctx context.Context, name clade.Name, p clade.Progress) (*clade.Removal, error) {
+	on := "machine " + string(name)
+	if err := h.restore(ctx); err != nil {
+		return nil, err
+	}
+	m, release, err := h.hold(ctx, name, "promote")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err := errors.Join(h.settle(ctx, m), h.ready(ctx, m)); err != nil {
+		return nil, fileError("promote", on, err)
+	}
+	if err := h.roomToPromote(ctx, m); err != nil {
+		return nil, err
+	}
+	status, err := h.Driver.Status(ctx, h.place(m.ID))
+	if err != nil {
+		return nil, fileError("promote", on, err)
+	}
+	var r *clade.Removal
+	if status.State == clade.Stopped {
+		r, err = h.promoteStopped(ctx, m, p)
+	} else {
+		r, err = h.promoteRunning(ctx, m, p)
+	}
+	return r, fileError("promote", on, err)
+}
+
+// roomToPromote refuses what there is no room for, and what is full already.
+func (h *Host) roomToPromote(ctx context.Context, m *store.Machine) error {
+	b := &base{machine: m, layers: layersOf(m.Disks)}
+	rests := false
+	for _, layer := range b.layers {
+		rests = rests || layer != ""
+	}
+	on := "machine " + string(m.Name)
+	if !rests {
+		return &clade.Error{Op: "promote", On: on, Kind: clade.Unsupported, Err: errors.New("it rests on nothing: it is full already")}
+	}
+	need, err := h.cost(ctx, b, clade.Full)
+	if err != nil {
+		return err
+	}
+	free, err := image.Space(h.Dir)
+	if err != nil || need <= free || image.Reflinks(h.path(tmpDir)) {
+		return err
+	}
+	return &clade.Error{Op: "promote", On: on, Kind: clade.NoSpace, Err: fmt.Errorf("%v needed in %s, %v free", need, h.Dir, free),
+		Hint: "free some space: clade du shows who takes it"}
+}
+
+// onNothing is how the record calls a promoted machine's disks.
+func onNothing(m *store.Machine) []clade.Disk {
+	disks := clone(m).Disks
+	for i := range disks {
+		disks[i].Layer, disks[i].Base = "", ""
+	}
+	return disks
+}
+
+func (h *Host) promoteStopped(ctx context.Context, m *store.Machine, p clade.Progress) (*clade.Removal, error) {
+	heads := h.headPaths(m)
+	flatten := func(files []string) error {
+		for i, file := range files {
+			if _, err := image.Flatten(ctx, heads[i], file, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return h.replaceHeads(ctx, m, change{disks: onNothing(m), prepare: flatten,
+		record: func(tx *store.Tx) error { return tx.SetSource(m.ID, clade.Full, m.Source) }})
+}
+
+func (h *Host) promoteRunning(ctx context.Context, m *store.Machine, p clade.Progress) (*clade.Removal, error) {
+	s, ok := h.Driver.(hypervisor.Streamer)
+	if !ok {
+		return nil, &clade.Error{Kind: clade.Unsupported, Err: errors.New("this driver cannot promote a running machine"), Hint: "stop it first"}
+	}
+	step := "promote machine " + string(m.Name)
+	err := s.Stream(ctx, h.place(m.ID), func(done, total int64) {
+		p.Tell(clade.Event{Step: step, Done: done, Total: total, Unit: "B"})
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.did("promote: streamed")
+	// What the file itself says is the proof, not what QEMU said.
+	for _, head := range h.headPaths(m) {
+		if below, _, err := qcow2.Backing(head); err != nil || below != "" {
+			return nil, errors.Join(err, fmt.Errorf("%s still rests on %q", head, below))
+		}
+		if f, err := os.Open(head); err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	var gone []*clade.Layer
+	err = h.db.Write(ctx, func(tx *store.Tx) (err error) {
+		for i, d := range onNothing(m) {
+			if err := tx.SetDisk(m.ID, d, m.Heads[i]); err != nil {
+				return err
+			}
+		}
+		if err := tx.SetSource(m.ID, clade.Full, m.Source); err != nil {
+			return err
+		}
+		gone, err = removeUnused(tx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.did("promote: recorded")
+	p.Tell(clade.Event{Step: step, End: true})
+	r := &clade.Removal{Removed: "what machine " + string(m.Name) + " rested on"}
+	return r, h.dropLayers(ctx, r, gone, nil)
+}

@@ -1,0 +1,146 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/store"
+)
+
+// CreateSnapshot freezes a machine's heads, running or not, and keeps what it was
+// under a name. After a failure the machine may rest on one more layer.
+func (h *Host) CreateSnapshot(ctx context.Context, machine, name clade.Name, p clade.Progress) (*clade.Snapshot, error) {
+	if _, err := clade.ParseName(string(name)); err != nil {
+		return nil, err
+	}
+	if err := h.restore(ctx); err != nil {
+		return nil, err
+	}
+	m, release, err := h.hold(ctx, machine, "create snapshot of")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if s, _ := h.snapshot(ctx, m, name); s != nil {
+		return nil, &clade.Error{Op: "create", On: "snapshot " + string(name) + " of machine " + string(machine), Kind: clade.Exists,
+			Hint: "choose another name, or remove it: clade snapshot rm " + string(machine) + " " + string(name)}
+	}
+	frozen, err := h.freeze(ctx, m, p)
+	if err != nil {
+		return nil, err
+	}
+	s := moment(frozen, name)
+	return s, h.db.Write(ctx, func(tx *store.Tx) error { return tx.AddSnapshot(m.ID, s) })
+}
+
+// moment is what a machine, whose heads were frozen just now, is.
+func moment(frozen *store.Machine, name clade.Name) *clade.Snapshot {
+	s := &clade.Snapshot{Machine: frozen.Name, Name: name, Clone: frozen.Clone, Source: frozen.Source, Created: time.Now().UTC()}
+	for _, d := range frozen.Disks {
+		s.Disks = append(s.Disks, clade.Disk{Slot: d.Slot, Layer: d.Layer, Base: d.Base, Virtual: d.Virtual})
+	}
+	return s
+}
+
+// Snapshots returns those of one machine, or all where machine is empty.
+func (h *Host) Snapshots(ctx context.Context, machine clade.Name) (list []*clade.Snapshot, err error) {
+	err = h.db.Read(ctx, func(tx *store.Tx) error {
+		id := ""
+		if machine != "" {
+			m, err := tx.Machine(machine)
+			if err != nil {
+				return err
+			}
+			id = m.ID
+		}
+		list, err = tx.Snapshots(id)
+		return err
+	})
+	return list, err
+}
+
+// snapshot finds one of a machine's snapshots. Kind NotFound.
+func (h *Host) snapshot(ctx context.Context, m *store.Machine, name clade.Name) (*clade.Snapshot, error) {
+	list, err := h.Snapshots(ctx, m.Name)
+	for _, s := range list {
+		if s.Name == name {
+			return s, nil
+		}
+	}
+	if err == nil {
+		err = &clade.Error{Op: "find", On: "snapshot " + string(name) + " of machine " + string(m.Name), Kind: clade.NotFound,
+			Hint: "clade snapshot ls " + string(m.Name) + " shows what there is"}
+	}
+	return nil, err
+}
+
+// RestoreSnapshot makes a stopped machine what it was; what was written since is
+// gone. On an error it is as it was before.
+func (h *Host) RestoreSnapshot(ctx context.Context, machine, name clade.Name, p clade.Progress) (*clade.Removal, error) {
+	m, release, err := h.holdStopped(ctx, machine, "restore")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s, err := h.snapshot(ctx, m, name)
+	if err != nil {
+		return nil, retitle("restore", err)
+	}
+	return h.goBack(ctx, m, s, nil)
+}
+
+// goBack makes m what s says it was.
+func (h *Host) goBack(ctx context.Context, m *store.Machine, s *clade.Snapshot, more func(*store.Tx) error) (*clade.Removal, error) {
+	on := "machine " + string(m.Name)
+	layers := make([]string, len(s.Disks))
+	for i, d := range s.Disks {
+		layers[i] = d.Layer
+	}
+	if err := h.chainIntact(ctx, layers...); err != nil {
+		return nil, fileError("restore", on, err)
+	}
+	r, err := h.replaceHeads(ctx, m, change{disks: s.Disks, record: func(tx *store.Tx) error {
+		err := errors.Join(tx.SetSource(m.ID, s.Clone, s.Source), tx.SetMachineID(m.ID, ""))
+		if err == nil && more != nil {
+			err = more(tx)
+		}
+		return err
+	}})
+	return r, fileError("restore", on, err)
+}
+
+// RemoveSnapshot takes a snapshot away; layers that others rest on stay.
+func (h *Host) RemoveSnapshot(ctx context.Context, machine, name clade.Name) (*clade.Removal, error) {
+	if err := h.restore(ctx); err != nil {
+		return nil, err
+	}
+	m, release, err := h.hold(ctx, machine, "remove a snapshot of")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s, err := h.snapshot(ctx, m, name)
+	if err != nil {
+		return nil, retitle("remove", err)
+	}
+	r := &clade.Removal{Removed: "snapshot " + string(name) + " of machine " + string(machine)}
+	var gone []*clade.Layer
+	err = h.db.Write(ctx, func(tx *store.Tx) error {
+		if err := tx.RemoveSnapshot(m.ID, name); err != nil {
+			return err
+		}
+		gone, err = removeUnused(tx)
+		return err
+	})
+	if err != nil {
+		return nil, fileError("remove", r.Removed, err)
+	}
+	h.did("snapshot's record removed")
+	below := make([]clade.TemplateDisk, len(s.Disks))
+	for i, d := range s.Disks {
+		below[i].Layer = d.Layer
+	}
+	return r, h.dropLayers(ctx, r, gone, below)
+}

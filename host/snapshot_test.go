@@ -1,0 +1,165 @@
+package host_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/host"
+)
+
+// layer is what a machine's first disk rests on.
+func layer(t *testing.T, h *host.Host, name clade.Name) string {
+	t.Helper()
+	return machine(t, h, name).Disks[0].Layer
+}
+
+func TestSnapshotsAreKept(t *testing.T) {
+	h, dir := home(t)
+	must(t, h, "linked t c")
+	base := layer(t, h, "c")
+	must(t, h, "start c")
+	must(t, h, "snapshot c one")
+	one := layer(t, h, "c")
+	must(t, h, "snapshot c two")
+	two := layer(t, h, "c")
+	must(t, h, "kill c")
+	if one == base || two == one {
+		t.Errorf("layers %s, %s, %s: a running machine's moments are layers of their own", base, one, two)
+	}
+	must(t, h, "restore c one")
+	if got := layer(t, h, "c"); got != one {
+		t.Errorf("restored, it rests on %s, want %s", got, one)
+	}
+	must(t, h, "reset c")
+	if got := layer(t, h, "c"); got != base {
+		t.Errorf("reset, it rests on %s, want %s", got, base)
+	}
+	clean(t, h, dir)
+	if _, err := h.Verify(ctx, nil, nil); err != nil {
+		t.Error(err)
+	}
+	// The layers go with what needs them: two rests on one.
+	for _, step := range []struct {
+		act  string
+		left bool // whether layer one is there then
+	}{{"unsnapshot c one", true}, {"unsnapshot c two", false}} {
+		must(t, h, step.act)
+		if _, err := os.Stat(filepath.Join(dir, "layers", one)); (err == nil) != step.left {
+			t.Errorf("after %s: layer of the first snapshot: %v", step.act, err)
+		}
+	}
+	clean(t, h, dir)
+}
+
+func TestSnapshotsGoWithTheMachine(t *testing.T) {
+	h, dir := home(t)
+	for _, act := range []string{"linked t c", "start c", "snapshot c s", "kill c", "rm c"} {
+		must(t, h, act)
+	}
+	if list, err := h.Snapshots(ctx, ""); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+	clean(t, h, dir)
+}
+
+func TestRebase(t *testing.T) {
+	h, dir := home(t)
+	must(t, h, "linked t c")
+	before := machine(t, h, "c")
+	must(t, h, "start m")
+	must(t, h, "template m")
+	if list, err := h.Machines(ctx); err != nil || list[0].Name != "c" || list[0].Newer != "2" {
+		t.Errorf("%+v, %v: want c to be outdated by version 2", list[0], err)
+	}
+	must(t, h, "rebase c t")
+	after := machine(t, h, "c")
+	if after.Source != "template t:2" || after.Disks[0].Layer == before.Disks[0].Layer || after.Identity != before.Identity {
+		t.Errorf("rebased, %+v is %+v", before, after)
+	}
+	if err := perform(ctx, h, "rebase c t"); !errors.Is(err, clade.Exists) {
+		t.Errorf("a second rebase: %v, want %v", err, clade.Exists)
+	}
+	must(t, h, "untemplate t") // takes t:2 away; what c rests on stays
+	clean(t, h, dir)
+	must(t, h, "undo c")
+	if undone := machine(t, h, "c"); undone.Source != before.Source || undone.Disks[0].Layer != before.Disks[0].Layer {
+		t.Errorf("undone, %+v is %+v", before, undone)
+	}
+	for _, act := range []string{"undo c", "confirm c"} {
+		if err := perform(ctx, h, act); !errors.Is(err, clade.NotFound) || !strings.Contains(err.Error(), "no rebase") {
+			t.Errorf("%s of nothing: %v", act, err)
+		}
+	}
+	must(t, h, "template m")
+	must(t, h, "rebase c t")
+	must(t, h, "confirm c")
+	clean(t, h, dir)
+}
+
+func TestPromote(t *testing.T) {
+	h, dir := home(t)
+	for _, act := range []string{"linked t c", "start c", "snapshot c s", "kill c", "promote c"} {
+		must(t, h, act)
+	}
+	m := machine(t, h, "c")
+	if m.Clone != clade.Full || m.Disks[0].Layer != "" || m.Disks[0].Base != "" {
+		t.Errorf("promoted, it is %+v", m)
+	}
+	if err := perform(ctx, h, "promote c"); !errors.Is(err, clade.Unsupported) {
+		t.Errorf("once more: %v, want %v", err, clade.Unsupported)
+	}
+	if err := perform(ctx, h, "reset c"); !errors.Is(err, clade.Unsupported) {
+		t.Errorf("reset of a full clone: %v, want %v", err, clade.Unsupported)
+	}
+	for _, act := range []string{"rm m", "untemplate t", "unsnapshot c s", "start c", "kill c"} { // it needs none of them
+		must(t, h, act)
+	}
+	if left := list(t, dir, "layers"); len(left) != 0 {
+		t.Errorf("layers %v are left", left)
+	}
+	clean(t, h, dir)
+}
+
+func TestNotWhileItRuns(t *testing.T) {
+	h, _ := home(t)
+	for _, act := range []string{"linked t c", "snapshot c s", "start c"} {
+		must(t, h, act)
+	}
+	for _, act := range []string{"restore c s", "reset c", "rebase c t", "undo c"} {
+		if err := perform(ctx, h, act); !errors.Is(err, clade.InUse) {
+			t.Errorf("%s: %v, want %v", act, err, clade.InUse)
+		}
+	}
+	if err := perform(ctx, h, "promote c"); !errors.Is(err, clade.Unsupported) { // the fake is no Streamer
+		t.Errorf("promote: %v, want %v", err, clade.Unsupported)
+	}
+}
+
+func TestCollect(t *testing.T) {
+	h, dir := home(t)
+	for _, path := range []string{"tmp/clone-x/a", "machines/y/disk0-0.qcow2", "layers/z/layer.qcow2"} {
+		file := filepath.Join(dir, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, make([]byte, 10_000), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dry := range []bool{true, false} {
+		found, err := h.Collect(ctx, dry)
+		if err != nil || len(found) != 3 {
+			t.Fatalf("%+v, %v; want three things", found, err)
+		}
+		for _, g := range found {
+			if g.Bytes < 10_000 || g.Why == "" {
+				t.Errorf("%+v", g)
+			}
+		}
+	}
+	if found, err := h.Collect(ctx, false); err != nil || len(found) != 0 {
+		t.Errorf("%+v, %v; want nothing left", found, err)
+	}
+	clean(t, h, dir)
+}

@@ -1,0 +1,173 @@
+package fake
+
+import (
+	"context"
+	"slices"
+
+	"github.com/clade-vm/clade"
+)
+
+// beforeRebase is the snapshot that a rebase is undone from.
+const beforeRebase clade.Name = "before-rebase"
+
+// CreateSnapshot implements clade.Snapshots.
+func (h *Home) CreateSnapshot(ctx context.Context, machine, name clade.Name, _ clade.Progress) (*clade.Snapshot, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := h.machine("create snapshot of", machine)
+	if err != nil {
+		return nil, err
+	}
+	return h.keep(m, name)
+}
+
+// keep freezes m and keeps it under a name.
+func (h *Home) keep(m *clade.Machine, name clade.Name) (*clade.Snapshot, error) {
+	if h.kept(m.Name, name) != nil {
+		return nil, fail("create", "snapshot "+string(name)+" of machine "+string(m.Name), clade.Exists, "choose another name", "it is there")
+	}
+	h.freeze(m)
+	s := &clade.Snapshot{Machine: m.Name, Name: name, Clone: m.Clone, Source: m.Source, Disks: slices.Clone(m.Disks), Created: epoch}
+	h.s.Snapshots = append(h.s.Snapshots, s)
+	return s, nil
+}
+
+func (h *Home) kept(machine, name clade.Name) *clade.Snapshot {
+	for _, s := range h.s.Snapshots {
+		if s.Machine == machine && s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// Snapshots implements clade.Snapshots.
+func (h *Home) Snapshots(_ context.Context, machine clade.Name) ([]*clade.Snapshot, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if machine != "" {
+		if _, err := h.machine("find", machine); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(h.s.Snapshots), func(s *clade.Snapshot) bool { return machine != "" && s.Machine != machine }), nil
+}
+
+// stopped finds a machine that must not run.
+func (h *Home) stopped(op string, name clade.Name) (*clade.Machine, error) {
+	m, err := h.machine(op, name)
+	if err == nil && m.State != clade.Stopped {
+		err = fail(op, "machine "+string(name), clade.InUse, "stop it first: clade stop "+string(name), "it is running")
+	}
+	return m, err
+}
+
+// back gives m an empty head on the given disks.
+func (h *Home) back(m *clade.Machine, disks []clade.Disk) *clade.Removal {
+	r := &clade.Removal{Removed: "what machine " + string(m.Name) + " had written", Freed: h.s.Heads[m.Name]}
+	m.Disks = slices.Clone(disks)
+	m.Disks[0].Depth = len(h.chain(m.Disks[0].Layer))
+	h.s.Heads[m.Name] = linkedSize
+	h.s.Guests[m.ID] = h.s.Guests[m.Disks[0].Layer].copy()
+	return r
+}
+
+// RestoreSnapshot implements clade.Snapshots.
+func (h *Home) RestoreSnapshot(_ context.Context, machine, name clade.Name, _ clade.Progress) (*clade.Removal, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := h.stopped("restore", machine)
+	if err != nil {
+		return nil, err
+	}
+	s := h.kept(machine, name)
+	if s == nil {
+		return nil, fail("restore", "snapshot "+string(name)+" of machine "+string(machine), clade.NotFound, "clade snapshot ls", "no snapshot has this name")
+	}
+	m.Clone, m.Source = s.Clone, s.Source
+	return h.back(m, s.Disks), nil
+}
+
+// RemoveSnapshot implements clade.Snapshots.
+func (h *Home) RemoveSnapshot(_ context.Context, machine, name clade.Name) (*clade.Removal, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.kept(machine, name)
+	if s == nil {
+		return nil, fail("remove", "snapshot "+string(name)+" of machine "+string(machine), clade.NotFound, "clade snapshot ls", "no snapshot has this name")
+	}
+	h.s.Snapshots = slices.DeleteFunc(h.s.Snapshots, func(other *clade.Snapshot) bool { return other == s })
+	return &clade.Removal{Removed: "snapshot " + string(name) + " of machine " + string(machine)}, nil
+}
+
+// Reset implements clade.Snapshots.
+func (h *Home) Reset(_ context.Context, machine clade.Name, _ clade.Progress) (*clade.Removal, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := h.stopped("reset", machine)
+	if err != nil {
+		return nil, err
+	}
+	disks := slices.Clone(m.Disks)
+	if disks[0].Base == "" {
+		return nil, fail("reset", "machine "+string(machine), clade.Unsupported, "", "it is no linked clone: it was made on nothing")
+	}
+	disks[0].Layer = disks[0].Base
+	return h.back(m, disks), nil
+}
+
+// Rebase implements clade.Snapshots.
+func (h *Home) Rebase(_ context.Context, machine clade.Name, to clade.Ref, _ clade.Progress) (*clade.Machine, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := h.stopped("rebase", machine)
+	if err != nil {
+		return nil, err
+	}
+	t, err := h.template(to)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := h.keep(m, beforeRebase); err != nil {
+		return nil, fail("rebase", "machine "+string(machine), clade.Exists, "confirm or undo it", "its last rebase is neither confirmed nor undone")
+	}
+	disks := slices.Clone(m.Disks)
+	disks[0].Layer, disks[0].Base = t.Disks[0].Layer, t.Disks[0].Layer
+	h.back(m, disks)
+	m.Source = "template " + t.Ref().String()
+	return copied(m), nil
+}
+
+// UndoRebase implements clade.Snapshots.
+func (h *Home) UndoRebase(ctx context.Context, machine clade.Name, p clade.Progress) (*clade.Removal, error) {
+	r, err := h.RestoreSnapshot(ctx, machine, beforeRebase, p)
+	if err != nil {
+		return nil, err
+	}
+	_, err = h.RemoveSnapshot(ctx, machine, beforeRebase)
+	return r, err
+}
+
+// ConfirmRebase implements clade.Snapshots.
+func (h *Home) ConfirmRebase(ctx context.Context, machine clade.Name) (*clade.Removal, error) {
+	return h.RemoveSnapshot(ctx, machine, beforeRebase)
+}
+
+// Promote implements clade.Snapshots.
+func (h *Home) Promote(_ context.Context, machine clade.Name, _ clade.Progress) (*clade.Removal, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := h.machine("promote", machine)
+	if err != nil {
+		return nil, err
+	}
+	if m.Disks[0].Layer == "" {
+		return nil, fail("promote", "machine "+string(machine), clade.Unsupported, "", "it rests on nothing: it is full already")
+	}
+	h.s.Heads[machine] += h.below(m.Disks[0].Layer)
+	m.Clone, m.Disks[0].Layer, m.Disks[0].Base, m.Disks[0].Depth = clade.Full, "", "", 0
+	return &clade.Removal{Removed: "what machine " + string(machine) + " rested on"}, nil
+}
+
+// Collect implements clade.Storage: a home in memory holds no garbage.
+func (h *Home) Collect(context.Context, bool) ([]clade.Garbage, error) { return nil, nil }

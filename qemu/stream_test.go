@@ -1,0 +1,100 @@
+//go:build integration
+
+package qemu_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/qcow2"
+	"github.com/clade-vm/clade/qemu"
+)
+
+// onLayers starts a machine whose heads rest on full layers, with data enough
+// that a stream of them takes more than one look.
+func onLayers(t *testing.T) (d *qemu.Driver, p hypervisor.Place, heads []string) {
+	t.Helper()
+	d, p = qemu.New(qemu.Config{}), place(t)
+	s := spec(t, t.TempDir())
+	for i, disk := range s.Disks {
+		run(t, "qemu-img", "resize", "-q", disk.Path, "64M")
+		run(t, "qemu-io", "-c", "write -q -P 0x5a 1M 60M", disk.Path)
+		head := filepath.Join(t.TempDir(), "head.qcow2")
+		overlay(t, head, disk.Path)
+		heads = append(heads, head)
+		s.Disks[i].Path = head
+	}
+	if err := d.Start(t.Context(), p, s); err != nil {
+		t.Fatal(err)
+	}
+	return d, p, heads
+}
+
+// What a running machine writes to rests on nothing afterwards, holds what it
+// held and what the guest wrote meanwhile.
+func TestStream(t *testing.T) {
+	d, p, heads := onLayers(t)
+	typeIn(t, d, p, "w", "W")
+	var last int64
+	if err := d.Stream(t.Context(), p, func(done, total int64) {
+		if done < 0 || total > 0 && done > total {
+			t.Errorf("%d of %d", done, total)
+		}
+		last = max(last, total)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if last == 0 {
+		t.Error("the stream told nothing of how far it was")
+	}
+	if err := d.Stream(t.Context(), p, func(int64, int64) {}); err != nil {
+		t.Errorf("a second stream: %v", err)
+	}
+	typeIn(t, d, p, "w", "W")
+	if err := d.Kill(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	for i, head := range heads {
+		if below, _, err := qcow2.Backing(head); err != nil || below != "" {
+			t.Errorf("head %d rests on %q (%v)", i, below, err)
+		}
+		run(t, "qemu-img", "check", "-q", head)
+		run(t, "qemu-io", "-r", "-c", "read -q -P 0x5a 1M 60M", head)
+		raw := filepath.Join(t.TempDir(), "raw")
+		run(t, "qemu-img", "convert", "-O", "raw", head, raw)
+		if data, err := os.ReadFile(raw); err != nil || data[512] != 0x31 || data[513] != 0xc0 {
+			t.Errorf("disk %d does not hold what the guest wrote: % x, %v", i, data[512:516], err)
+		}
+	}
+}
+
+// A stream that is given up leaves the machine running on what it rested on, and
+// can be begun again.
+func TestStreamGivenUp(t *testing.T) {
+	d, p, heads := onLayers(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := d.Stream(ctx, p, func(int64, int64) { cancel() }); err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if st := status(t, d, p); st.State != clade.Running {
+		t.Errorf("the machine is %+v", st)
+	}
+	if err := d.Stream(t.Context(), p, func(int64, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if below, _, err := qcow2.Backing(heads[1]); err != nil || below != "" {
+		t.Errorf("the head rests on %q (%v)", below, err)
+	}
+}
+
+func TestStreamOfStopped(t *testing.T) {
+	d := qemu.New(qemu.Config{})
+	if err := d.Stream(t.Context(), place(t), func(int64, int64) {}); !errors.Is(err, clade.NotRunning) {
+		t.Errorf("%v, want %v", err, clade.NotRunning)
+	}
+}

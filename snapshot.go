@@ -1,0 +1,14 @@
+package clade
+
+import "time"
+
+// A Snapshot is a machine as it was at one moment: the layers its disks rested on
+// then, kept under a name for that machine.
+type Snapshot struct {
+	Machine Name      `json:"machine"`
+	Name    Name      `json:"name"`
+	Clone   CloneKind `json:"clone,omitempty"` // what the machine was then
+	Source  string    `json:"source,omitempty"`
+	Disks   []Disk    `json:"disks"` // without serials
+	Created time.Time `json:"created"`
+}
