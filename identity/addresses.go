@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -18,7 +19,7 @@ func addressMarks() []Mark {
 			Name: "ifupdown-address", Kind: Conflict, Default: false, Where: "Debian, Alpine",
 			Why: why, Source: "man 5 interfaces", Regenerates: from,
 			Paths: []string{"etc/network/interfaces", "etc/network/interfaces.d/*"},
-			way:   edit{find: addressesIn(ifupdownAddress), fix: fixIfupdownAddress},
+			way:   edit{find: findIfupdownAddress, fix: fixIfupdownAddress},
 		},
 		{
 			Name: "netplan-address", Kind: Conflict, Default: false, Where: "Ubuntu, Debian",
@@ -30,13 +31,13 @@ func addressMarks() []Mark {
 			Name: "networkd-address", Kind: Conflict, Default: false, Where: "any",
 			Why: why, Source: "man 5 systemd.network", Regenerates: from,
 			Paths: []string{"etc/systemd/network/*.network"},
-			way:   edit{find: addressesIn(networkdAddress), fix: fixNetworkdAddress},
+			way:   edit{find: addressesIn(networkdAddress, "[Network]", "[Address]"), fix: fixNetworkdAddress},
 		},
 		{
 			Name: "networkmanager-address", Kind: Conflict, Default: false, Where: "any",
 			Why: why, Source: "man 5 nm-settings-keyfile", Regenerates: from,
 			Paths: []string{"etc/NetworkManager/system-connections/*"},
-			way:   edit{find: addressesIn(networkManagerAddress), fix: fixNetworkManagerAddress},
+			way:   edit{find: addressesIn(networkManagerAddress, "[ipv4]", "[ipv6]"), fix: fixNetworkManagerAddress},
 		},
 		{
 			Name: "ifcfg-address", Kind: Conflict, Default: false, Where: "Fedora, RHEL; SUSE",
@@ -62,19 +63,31 @@ var (
 	dhcpcdStatic          = regexp.MustCompile(`^\s*static\s+(?:ip6?_address|routers)\s*=`)
 )
 
-// addressesIn returns the addresses in the first group of re, line by line.
-func addressesIn(re *regexp.Regexp) func(fs.FS, string, string) []string {
+// addressesIn returns the addresses in the first group of re, line by line: of the
+// whole file, or of the sections of these names.
+func addressesIn(re *regexp.Regexp, names ...string) func(fs.FS, string, string) []string {
 	return func(_ fs.FS, _, body string) []string {
 		var found []string
-		for line := range strings.Lines(body) {
-			if m := re.FindStringSubmatch(line); m != nil {
-				if a := own(m[1]); a != "" {
-					found = append(found, a)
-				}
+		for _, s := range sections(body) {
+			if len(names) > 0 && !slices.Contains(names, s.name) {
+				continue
+			}
+			for line := range strings.Lines(s.text) {
+				found = appendOwn(found, re, line)
 			}
 		}
 		return found
 	}
+}
+
+// appendOwn appends the address that re finds in a line, if it is one's own.
+func appendOwn(found []string, re *regexp.Regexp, line string) []string {
+	if m := re.FindStringSubmatch(line); m != nil {
+		if a := own(m[1]); a != "" {
+			found = append(found, a)
+		}
+	}
+	return found
 }
 
 // own returns the address in a text with or without a prefix's length, and "" for
@@ -107,24 +120,40 @@ var (
 	ifaceOwn    = regexp.MustCompile(`^\s*(?:address|netmask|gateway|broadcast|network)\s`)
 )
 
+// eachStatic calls fn for each line of /etc/network/interfaces, and says whether it
+// is one of a static stanza.
+func eachStatic(body string, fn func(line string, static bool)) {
+	static := false
+	for line := range strings.Lines(body) {
+		if stanza.MatchString(line) {
+			static = ifaceStatic.MatchString(line)
+		}
+		fn(line, static)
+	}
+}
+
+func findIfupdownAddress(_ fs.FS, _, body string) []string {
+	var found []string
+	eachStatic(body, func(line string, static bool) {
+		if static {
+			found = appendOwn(found, ifupdownAddress, line)
+		}
+	})
+	return found
+}
+
 // fixIfupdownAddress makes static stanzas ask DHCP, or router advertisements.
 func fixIfupdownAddress(_ fs.FS, _, body string) (string, error) {
 	var out strings.Builder
-	static := false
-	for line := range strings.Lines(body) {
-		if m := ifaceStatic.FindStringSubmatch(line); m != nil {
-			static = true
-			method := map[string]string{"inet": "dhcp", "inet6": "auto"}[m[2]]
-			out.WriteString(m[1] + method + m[3])
-			continue
-		}
-		if stanza.MatchString(line) {
-			static = false
-		}
-		if !static || !ifaceOwn.MatchString(line) {
+	eachStatic(body, func(line string, static bool) {
+		m := ifaceStatic.FindStringSubmatch(line)
+		switch {
+		case m != nil:
+			out.WriteString(m[1] + map[string]string{"inet": "dhcp", "inet6": "auto"}[m[2]] + m[3])
+		case !static || !ifaceOwn.MatchString(line):
 			out.WriteString(line)
 		}
-	}
+	})
 	return out.String(), nil
 }
 

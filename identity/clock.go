@@ -39,10 +39,11 @@ var drift = regexp.MustCompile(`^[-+0.\s]*$`)
 func findDrift(_ fs.FS, _, body string) []string {
 	first, rest, _ := strings.Cut(body, "\n")
 	second, _, _ := strings.Cut(rest, "\n")
+	first, second = strings.TrimSpace(first), strings.TrimSpace(second)
 	if drift.MatchString(first) && drift.MatchString(second) {
 		return nil
 	}
-	return []string{first}
+	return []string{strings.TrimSpace(first + " " + second)}
 }
 
 func dropDrift(_ fs.FS, _, body string) (string, error) {
