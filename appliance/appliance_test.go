@@ -182,9 +182,9 @@ func TestArgs(t *testing.T) {
 		`-blockdev` + "\n" + `{"driver":"file","node-name":"d0-1-f","read-only":true,"filename":"/base","locking":"on"}`,
 		`{"driver":"raw","node-name":"d0-1","read-only":true,"file":"d0-1-f"}`,
 		`{"driver":"file","node-name":"d0-f","read-only":false,"discard":"unmap","filename":"/head,a","locking":"on"}`,
-		`{"driver":"qcow2","node-name":"d0","read-only":false,"discard":"unmap","file":"d0-f","backing":"d0-1"}`,
+		`{"driver":"qcow2","node-name":"d0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","file":"d0-f","backing":"d0-1"}`,
 		`{"driver":"raw","node-name":"d1","read-only":true,"file":"d1-f"}`,
-		"virtio-blk-device,drive=d1,serial=clade-1",
+		"virtio-blk-device,discard_granularity=512,drive=d1,serial=clade-1",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("arguments lack %q:\n%s", want, text)
@@ -198,7 +198,7 @@ func TestArgs(t *testing.T) {
 		t.Errorf("a qcow2 file that rests on nothing may still find a backing file:\n%v", args)
 	}
 	s.disks, s.write = make([][]link, maxBlock+1), make([]bool, maxBlock+1)
-	if args, _ = s.args(); !strings.Contains(strings.Join(args, "\n"), "scsi-hd,bus=scsi.0,scsi-id=20") {
+	if args, _ = s.args(); !strings.Contains(strings.Join(args, "\n"), "scsi-hd,bus=scsi.0,discard_granularity=512,scsi-id=20") {
 		t.Errorf("%d disks do not share a bus: %v", len(s.disks), args)
 	}
 }

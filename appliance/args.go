@@ -69,9 +69,9 @@ func (s spec) args() ([]string, error) {
 		for _, node := range nodes {
 			args = append(args, "-blockdev", node)
 		}
-		device := fmt.Sprintf("virtio-blk-device,drive=d%d,serial=%s", i, serial(i))
+		device := fmt.Sprintf("virtio-blk-device,discard_granularity=512,drive=d%d,serial=%s", i, serial(i))
 		if i >= maxBlock {
-			device = fmt.Sprintf("scsi-hd,bus=scsi.0,scsi-id=%d,lun=0,drive=d%d,serial=%s", i, i, serial(i))
+			device = fmt.Sprintf("scsi-hd,bus=scsi.0,discard_granularity=512,scsi-id=%d,lun=0,drive=d%d,serial=%s", i, i, serial(i))
 		}
 		args = append(args, "-device", device)
 	}
@@ -80,13 +80,14 @@ func (s spec) args() ([]string, error) {
 
 // A blockdev is one node of QEMU's block graph.
 type blockdev struct {
-	Driver   string `json:"driver"`
-	Name     string `json:"node-name"`
-	ReadOnly bool   `json:"read-only"`
-	Discard  string `json:"discard,omitempty"`
-	File     string `json:"file,omitempty"`
-	Filename string `json:"filename,omitempty"`
-	Locking  string `json:"locking,omitempty"`
+	Driver       string `json:"driver"`
+	Name         string `json:"node-name"`
+	ReadOnly     bool   `json:"read-only"`
+	Discard      string `json:"discard,omitempty"`
+	DetectZeroes string `json:"detect-zeroes,omitempty"`
+	File         string `json:"file,omitempty"`
+	Filename     string `json:"filename,omitempty"`
+	Locking      string `json:"locking,omitempty"`
 }
 
 // blockdevs returns the nodes of a disk, each after those it uses: d0 is the top
@@ -102,7 +103,7 @@ func blockdevs(disk int, links []link, write bool) ([]string, error) {
 		file := blockdev{Driver: "file", Name: name + "-f", ReadOnly: readOnly, Filename: links[i].path, Locking: "on"}
 		node := blockdev{Driver: string(links[i].format), Name: name, ReadOnly: readOnly, File: file.Name}
 		if !readOnly {
-			file.Discard, node.Discard = "unmap", "unmap"
+			file.Discard, node.Discard, node.DetectZeroes = "unmap", "unmap", "unmap"
 		}
 		for _, n := range []blockdev{file, node} {
 			below := ""

@@ -57,7 +57,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func zeros(t *testing.T) Disk {
+func zeros(t testing.TB) Disk {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "zeros.img")
 	if err := os.WriteFile(image, make([]byte, mib), 0o600); err != nil {
@@ -105,7 +105,7 @@ func beheaded(t *testing.T) []Disk {
 	return d
 }
 
-func patch(t *testing.T, path string, at int64, content []byte) {
+func patch(t testing.TB, path string, at int64, content []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

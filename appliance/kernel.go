@@ -30,7 +30,7 @@ type Kernel struct {
 // hold changes, so that older caches are made anew.
 const (
 	imageFile   = "kernel-1"
-	modulesFile = "modules-1.cpio"
+	modulesFile = "modules-3.cpio"
 	sourceFile  = "source.json"
 )
 

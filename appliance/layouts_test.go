@@ -4,6 +4,7 @@ package appliance
 
 import (
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/clade-vm/clade"
 )
 
 const mib = 1 << 20
@@ -44,7 +47,7 @@ func separateVar(t *testing.T, table, spec string) (image string) {
 }
 
 // part copies a partition out of a disk, so that a reader without root can read it.
-func part(t *testing.T, image string, offset, size int64) string {
+func part(t testing.TB, image string, offset, size int64) string {
 	t.Helper()
 	f, err := os.Open(image)
 	if err != nil {
@@ -62,35 +65,46 @@ func part(t *testing.T, image string, offset, size int64) string {
 	return out
 }
 
+// TestLayoutsSeparateVar shows that a volume is found by each name that fstab may
+// have for it.
 func TestLayoutsSeparateVar(t *testing.T) {
-	for _, c := range []struct{ name, table, spec string }{
-		{"gpt by uuid", "gpt", "UUID=00000000-0000-0000-0000-00000000000b"},
-		{"gpt by partition label", "gpt", `PARTLABEL=data\040one`},
-		{"gpt by partition uuid", "gpt", "PARTUUID=11111111-2222-3333-4444-555555555555"},
-		{"mbr by partition uuid", "mbr", "PARTUUID=cafe1234-02"},
-		{"mbr by label", "mbr", "LABEL=variable"},
-		{"mbr by kernel name", "mbr", "/dev/sda2"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			a, ctx := boot(t)
-			image := separateVar(t, c.table, c.spec)
-			if _, err := a.Generalize(ctx, []Disk{{Path: image, Format: Raw}}, Options{}, nil); err != nil {
-				t.Fatal(err)
-			}
-			vars := part(t, image, 50*mib, 20*mib)
-			if out := debugfs(t, vars, "stat /lib/systemd/random-seed"); !strings.Contains(out, "File not found") {
-				t.Errorf("the seed on /var is still there: %s", out)
-			}
-			command(t, "", "e2fsck", "-fn", vars)
-			if id := debugfs(t, part(t, image, 1*mib, 40*mib), "cat /etc/machine-id"); strings.Contains(id, plantedID) {
-				t.Errorf("machine-id is %q, want it empty", id)
-			}
-		})
+	names := []struct{ table, spec string }{
+		{"gpt", "UUID=00000000-0000-0000-0000-00000000000b"}, {"gpt", "LABEL=variable"}, {"gpt", `PARTLABEL=data\040one`},
+		{"gpt", "PARTUUID=11111111-2222-3333-4444-555555555555"}, {"gpt", "/dev/disk/by-uuid/00000000-0000-0000-0000-00000000000b"},
+		{"mbr", "PARTUUID=cafe1234-02"}, {"mbr", "LABEL=variable"}, {"mbr", "/dev/sda2"}, {"mbr", "/dev/vda2"},
+	}
+	var machines [][]Disk
+	for _, n := range names {
+		machines = append(machines, []Disk{{Path: separateVar(t, n.table, n.spec), Format: Raw}})
+	}
+	a, ctx := boot(t)
+	results, err := a.Read(ctx, machines, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if r.Err != nil || r.Reading.RandomSeed == "" || len(r.Notes) > 0 {
+			t.Errorf("/var by %s in a table of kind %s: %+v, want the seed on it found", names[i].spec, names[i].table, r)
+		}
 	}
 }
 
-// prototype writes a tree the way mkfs.xfs -p wants it.
-func prototype(t *testing.T, dir string) string {
+// TestLayoutsMissingDisk reads a volume group one of whose disks is not given.
+func TestLayoutsMissingDisk(t *testing.T) {
+	disks := lvm(t, ext4(t, t.TempDir(), "80M"), ext4(t, t.TempDir(), "24M"))
+	a, ctx := boot(t)
+	results, err := a.Read(ctx, [][]Disk{disks[1:]}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := results[0].Err; !errors.Is(err, clade.NotFound) || !strings.Contains(err.Error(), "missing disk") {
+		t.Errorf("Read: %v (%s), want not found: a missing disk", err, clade.KindOf(err))
+	}
+}
+
+// prototype writes a tree the way mkfs.xfs -p wants it, but for names with spaces
+// in them, which it cannot say.
+func prototype(t testing.TB, dir string) string {
 	t.Helper()
 	var b strings.Builder
 	var walk func(string)
@@ -101,13 +115,23 @@ func prototype(t *testing.T, dir string) string {
 		}
 		for _, e := range entries {
 			at := filepath.Join(dir, e.Name())
-			if !e.IsDir() {
+			switch {
+			case strings.ContainsAny(e.Name(), " \n"):
+			case e.Type() == os.ModeNamedPipe:
+				fmt.Fprintf(&b, "%s p--600 0 0\n", e.Name())
+			case e.Type() == os.ModeSymlink:
+				target, err := os.Readlink(at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fmt.Fprintf(&b, "%s l--777 0 0 %s\n", e.Name(), target)
+			case e.IsDir():
+				fmt.Fprintf(&b, "%s d--755 0 0\n", e.Name())
+				walk(at)
+				b.WriteString("$\n")
+			default:
 				fmt.Fprintf(&b, "%s ---600 0 0 %s\n", e.Name(), at)
-				continue
 			}
-			fmt.Fprintf(&b, "%s d--755 0 0\n", e.Name())
-			walk(at)
-			b.WriteString("$\n")
 		}
 	}
 	b.WriteString("/none\n0 0\nd--755 0 0\n")
@@ -118,67 +142,6 @@ func prototype(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return out
-}
-
-func TestLayoutsXFS(t *testing.T) {
-	a, ctx := boot(t)
-	image := filepath.Join(t.TempDir(), "xfs.img")
-	command(t, "", "mkfs.xfs", "-q", "-p", prototype(t, grow(t, planted, all)), "-d", "file,size=320m,name="+image)
-	list := func(dir string) string { return command(t, "", "xfs_db", "-r", "-c", "path "+dir, "-c", "ls", image) }
-	if out := list("/etc/ssh"); !strings.Contains(out, "ssh_host_rsa_key") {
-		t.Fatalf("nothing is planted: %s", out)
-	}
-	before := digest(t, image)
-	results, err := a.Read(ctx, [][]Disk{{{Path: image, Format: Raw}}}, nil)
-	if err != nil || results[0].Err != nil {
-		t.Fatal(err, results)
-	}
-	if results[0].Reading.MachineID != plantedID {
-		t.Errorf("machine-id read as %q, want %q", results[0].Reading.MachineID, plantedID)
-	}
-	if digest(t, image) != before {
-		t.Error("Read wrote to the disk")
-	}
-	if _, err := a.Generalize(ctx, []Disk{{Path: image, Format: Raw}}, Options{}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if out := list("/etc/ssh"); strings.Contains(out, "ssh_host") {
-		t.Errorf("keys are left: %s", out)
-	}
-	command(t, "", "xfs_repair", "-n", "-f", image)
-}
-
-func TestLayoutsBtrfs(t *testing.T) {
-	a, ctx := boot(t)
-	image := filepath.Join(t.TempDir(), "btrfs.img")
-	command(t, "", "truncate", "-s", "256M", image)
-	command(t, "", "mkfs.btrfs", "-q", "--rootdir", grow(t, planted, all), image)
-	before := digest(t, image)
-	// Twice the same file system, as with two linked clones.
-	results, err := a.Read(ctx, [][]Disk{{{Path: image, Format: Raw}}, {{Path: image, Format: Raw}}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, r := range results {
-		if r.Err != nil || r.Reading.MachineID != plantedID {
-			t.Errorf("machine %d: %+v, want machine-id %s", i, r, plantedID)
-		}
-	}
-	if digest(t, image) != before {
-		t.Error("Read wrote to the disk")
-	}
-	if _, err := a.Generalize(ctx, []Disk{{Path: image, Format: Raw}}, Options{}, nil); err != nil {
-		t.Fatal(err)
-	}
-	out := t.TempDir()
-	command(t, "", "btrfs", "restore", image, out)
-	if id, err := os.ReadFile(filepath.Join(out, "etc/machine-id")); err != nil || strings.Contains(string(id), plantedID) {
-		t.Errorf("machine-id is %q, %v; want it empty", id, err)
-	}
-	if keys, _ := filepath.Glob(filepath.Join(out, "etc/ssh/ssh_host_*")); len(keys) > 0 {
-		t.Errorf("keys are left: %v", keys)
-	}
-	command(t, "", "btrfs", "check", image)
 }
 
 // TestLayoutsOverlay works on a chain of qcow2 files: only the top is written.
@@ -202,69 +165,7 @@ func TestLayoutsOverlay(t *testing.T) {
 	command(t, "", "qemu-img", "check", "-q", head)
 }
 
-// TestLayoutsLVM lays a guest over the volume group that is in guest/testdata: its
-// root spans two disks, and /var/lib is a volume of its own.
-func TestLayoutsLVM(t *testing.T) {
-	a, ctx := boot(t)
-	files := with(map[string]string{
-		"etc/fstab":     "/dev/mapper/my--vg-root / ext4 defaults 0 1\n/dev/my-vg/var-lib /var/lib ext4 defaults 0 2\n",
-		"var/lib/.keep": "",
-	})
-	root := ext4(t, grow(t, files, func(name string) (string, bool) {
-		return name, name == "var/lib/.keep" || !strings.HasPrefix(name, "var/lib/")
-	}), "80M")
-	vars := ext4(t, grow(t, files, below("var/lib")), "24M")
-	type run struct {
-		disk     int
-		at, from int64 // MiB
-		size     int64
-		of       string
-	}
-	runs := []run{{0, 1, 0, 60, root}, {1, 25, 60, 20, root}, {1, 1, 0, 24, vars}}
-	disks := []Disk{{Format: Raw}, {Format: Raw}}
-	for i, size := range []int64{120, 80} {
-		disks[i].Path = filepath.Join(t.TempDir(), "pv.img")
-		if err := os.WriteFile(disks[i].Path, unzip(t, fmt.Sprintf("guest/testdata/lvm/pv%d.gz", i)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(disks[i].Path, size*mib); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, r := range runs {
-		content, err := os.ReadFile(part(t, r.of, r.from*mib, r.size*mib))
-		if err != nil {
-			t.Fatal(err)
-		}
-		patch(t, disks[r.disk].Path, r.at*mib, content)
-	}
-	results, err := a.Read(ctx, [][]Disk{disks, disks[1:], disks}, nil)
-	if err != nil || results[0].Err != nil || results[2].Err != nil || results[2].Reading.MachineID != plantedID {
-		t.Fatalf("Read: %v, %+v; want machine-id %s", err, results, plantedID)
-	}
-	if why := results[1].Err; why == nil {
-		t.Errorf("Read with a disk missing: %+v, want an error", results[1])
-	}
-	if _, err := a.Generalize(ctx, disks, Options{}, nil); err != nil {
-		t.Fatal(err)
-	}
-	rejoined := zeros(t).Path
-	for _, r := range runs[:2] {
-		content, err := os.ReadFile(part(t, disks[r.disk].Path, r.at*mib, r.size*mib))
-		if err != nil {
-			t.Fatal(err)
-		}
-		patch(t, rejoined, r.from*mib, content)
-	}
-	if id := debugfs(t, rejoined, "cat /etc/machine-id"); strings.Contains(id, plantedID) {
-		t.Errorf("machine-id is %q, want it empty", id)
-	}
-	if out := debugfs(t, part(t, disks[1].Path, 1*mib, 24*mib), "stat /systemd/random-seed"); !strings.Contains(out, "File not found") {
-		t.Errorf("the seed is still on its volume: %s", out)
-	}
-}
-
-func unzip(t *testing.T, path string) []byte {
+func unzip(t testing.TB, path string) []byte {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -280,39 +181,4 @@ func unzip(t *testing.T, path string) []byte {
 		t.Fatal(err)
 	}
 	return content
-}
-
-// TestLayoutsDirtyJournal has a write that is in the journal only. Reading leaves
-// it there and says so; generalizing replays it.
-func TestLayoutsDirtyJournal(t *testing.T) {
-	a, ctx := boot(t)
-	image := plain(t)
-	block := strings.TrimSpace(debugfs(t, image, "bmap /etc/passwd 0"))
-	block = block[strings.LastIndex(block, "\n")+1:]
-	content := filepath.Join(t.TempDir(), "block")
-	text := make([]byte, 1024)
-	copy(text, "root:x:0:0:replayed:/root:/bin/sh\n")
-	if err := os.WriteFile(content, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	script := filepath.Join(t.TempDir(), "script")
-	if err := os.WriteFile(script, []byte("jo\njw -b "+block+" "+content+"\njc\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command(t, "", "debugfs", "-w", "-f", script, image)
-	before := digest(t, image)
-	results, err := a.Read(ctx, [][]Disk{{{Path: image, Format: Raw}}}, nil)
-	if err != nil || results[0].Err != nil || !strings.Contains(fmt.Sprint(results[0].Notes), "journal is not replayed") {
-		t.Errorf("Read: %v, %+v; want a note on the journal", err, results)
-	}
-	if digest(t, image) != before {
-		t.Error("Read wrote to the disk")
-	}
-	if _, err := a.Generalize(ctx, []Disk{{Path: image, Format: Raw}}, Options{}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if out := debugfs(t, image, "cat /etc/passwd"); !strings.Contains(out, "replayed") {
-		t.Errorf("passwd is %q, want what the journal held", out)
-	}
-	command(t, "", "e2fsck", "-fn", image)
 }

@@ -22,7 +22,7 @@ import (
 var (
 	needed = []string{"virtio_mmio", "virtio_blk", "virtio_console", "ext4"}
 	wanted = []string{"virtio_scsi", "sd_mod", "xfs", "btrfs", "vfat", "nls_cp437", "nls_ascii",
-		"nls_iso8859_1", "nls_utf8", "dm_mod"}
+		"nls_iso8859_1", "nls_utf8", "dm_mod", "dm_snapshot", "loop"}
 )
 
 // Also names what a module asks of the kernel's crypto code by algorithm, which

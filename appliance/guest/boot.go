@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,7 +44,17 @@ func openPort() (io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
+	// Before the kernel has heard that the host is there, reading is the end.
+	if err := await(patience, func() bool { return connected(fd) }); err != nil {
+		return nil, fmt.Errorf("the host at %s: %w", path, errors.Join(err, unix.Close(fd)))
+	}
 	return os.NewFile(uintptr(fd), path), nil
+}
+
+func connected(port int) bool {
+	fds := []unix.PollFd{{Fd: int32(port), Events: unix.POLLIN | unix.POLLOUT}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&unix.POLLHUP == 0
 }
 
 // findPort returns the device of the port with our name, or "".

@@ -137,6 +137,7 @@ func TestRecognize(t *testing.T) {
 		{"a journal device", extWith("\x01", "\x00", "\x08"), superblock{}, false},
 		{"xfs", block(map[int]string{0: "XFSB", 32: rawUUID, 108: "data"}), superblock{format: xfs, uuid: uuid, label: "data"}, false},
 		{"btrfs", block(map[int]string{0x10040: "_BHRfS_M", 0x10020: rawUUID, 0x1012b: "pool"}), superblock{format: btrfs, uuid: uuid, label: "pool"}, false},
+		{"btrfs with a log", block(map[int]string{0x10040: "_BHRfS_M", 0x10020: rawUUID, 0x10060: "\x00\x00\x01"}), superblock{format: btrfs, uuid: uuid, replay: true}, false},
 		{"vfat", block(map[int]string{67: "\x34\x12\xcd\xab", 71: "EFI        ", 82: "FAT32   ", 510: "\x55\xaa"}), superblock{format: vfat, uuid: "ABCD-1234", label: "EFI"}, false},
 		{"fat16", block(map[int]string{39: "\x34\x12\xcd\xab", 43: "OLD        ", 54: "FAT16   ", 510: "\x55\xaa"}), superblock{format: vfat, uuid: "ABCD-1234", label: "OLD"}, false},
 		{"swap", block(map[int]string{4086: "SWAPSPACE2", 1036: rawUUID}), superblock{format: swap, uuid: uuid}, false},

@@ -13,7 +13,7 @@ import (
 // activate makes devices of the logical volumes on the machine's disks, and adds
 // them to the machine's volumes. Those that cannot be made are added too, as of a
 // format that names what is in the way.
-func (m *machine) activate(write bool) error {
+func (m *machine) activate() error {
 	groups, physical, err := m.groups()
 	if err != nil || len(groups) == 0 {
 		return err
@@ -30,12 +30,11 @@ func (m *machine) activate(write bool) error {
 				v.format = format(why)
 				continue
 			}
-			name := fmt.Sprintf("clade%d", m.server.mapped.Add(1))
-			v.device, err = mapDevice(name, table, write)
-			if err != nil {
+			name := m.server.deviceName()
+			if v.device, err = mapDevice(name, table, m.write); err != nil {
 				return fmt.Errorf("%s: %w", v, err)
 			}
-			m.mapped = append(m.mapped, name)
+			m.devices = append(m.devices, name)
 			if err := v.probe(); err != nil {
 				return err
 			}
@@ -46,11 +45,14 @@ func (m *machine) activate(write bool) error {
 
 // deactivate removes the devices that activate made.
 func (m *machine) deactivate() {
-	for _, name := range m.mapped {
+	for _, name := range m.devices {
 		_, _ = mapper(dmRemove, name, 0, nil) // in use: stays until the end
 	}
-	m.mapped = nil
+	m.devices = nil
 }
+
+// deviceName returns a name for a device of the device mapper.
+func (s *server) deviceName() string { return fmt.Sprintf("clade%d", s.devices.Add(1)) }
 
 // groups reads the volume groups, and where each physical volume is. Of several
 // accounts of one group the newest counts.
@@ -78,6 +80,10 @@ func (m *machine) groups() (map[string]*group, map[string]*volume, error) {
 	return groups, physical, nil
 }
 
+// missingDisk is the format of a logical volume that is in part on a disk that is
+// not there.
+const missingDisk = "LVM2 with a missing disk"
+
 // table writes a logical volume as device-mapper wants it, or says why not.
 func (l *logical) table(physical map[string]*volume) (table []target, why string) {
 	if l.kind != "" || len(l.pieces) == 0 {
@@ -91,7 +97,7 @@ func (l *logical) table(physical map[string]*volume) (table []target, why string
 		for _, s := range p.stripes {
 			v, ok := physical[s.pv]
 			if !ok {
-				return nil, "LVM2 with a missing disk"
+				return nil, missingDisk
 			}
 			fmt.Fprintf(&params, "%s %d ", v.device, s.start)
 		}

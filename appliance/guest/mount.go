@@ -15,7 +15,13 @@ import (
 // device or a privilege here, and reading a file leaves no trace in it.
 const always = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME
 
-const fsck = "let the machine check its file systems: boot it, or run fsck in a rescue system; then try again"
+const unlock = "generalize inside the running machine, where it is unlocked"
+
+// fsck says what to do about a damaged file system.
+func (v *volume) fsck() string {
+	check := map[format]string{ext: "e2fsck -f", xfs: "xfs_repair", btrfs: "btrfs check", vfat: "fsck.vfat"}[v.format]
+	return fmt.Sprintf("boot the machine, so that it checks its file systems, or run %s on %s in a rescue system; then try again", check, v)
+}
 
 // mounts are the mounted volumes of one guest, the root first.
 type mounts struct {
@@ -23,36 +29,69 @@ type mounts struct {
 	write bool
 	at    []string
 	used  []*volume
+
+	replay func(*volume) error // puts a volume whose journal is to be replayed under a shadow
 }
 
 // add mounts a volume in a directory. The subvolume is of btrfs. Read-only mounts
-// replay no journal: not one byte is written.
-// Kinds: Corrupt (damaged; says what to do), Unsupported (not a file system).
+// write not one byte to the disk.
+// Kinds: Corrupt (damaged; says what to do), Unsupported (not a file system),
+// NotFound (no such subvolume).
 func (m *mounts) add(v *volume, dir, subvol string) error {
-	refuse := func(kind clade.Kind, err error, hint string) error {
-		return &clade.Error{Op: "mount", On: v.String(), Kind: kind, Err: err, Hint: hint}
+	if err := m.mountable(v); err != nil {
+		return err
 	}
-	options := mountOptions(v.format, m.write)
+	if v.replay && !m.write && !v.shadow {
+		v.stale = m.replay(v) != nil
+	}
+	err := m.mount(v, dir, subvol)
+	if errors.Is(err, unix.EROFS) && !m.write && !v.shadow && !v.stale { // only now is it known
+		v.stale = m.replay(v) != nil
+		err = m.mount(v, dir, subvol)
+	}
+	switch {
+	case err == nil:
+		m.at, m.used = append(m.at, dir), append(m.used, v)
+		return nil
+	case errors.Is(err, unix.ENODEV):
+		return v.refuse(clade.Unsupported, fmt.Errorf("the appliance's kernel knows no %s", v.format), "set CLADE_KERNEL to another kernel")
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINVAL) && subvol != "":
+		return v.refuse(clade.NotFound, fmt.Errorf("it has no subvolume %q", subvol), "")
+	}
+	return v.refuse(clade.Corrupt, fmt.Errorf("its %s file system cannot be mounted: %w", v.format, err), v.fsck())
+}
+
+func (v *volume) refuse(kind clade.Kind, err error, hint string) error {
+	return &clade.Error{Op: "mount", On: v.String(), Kind: kind, Err: err, Hint: hint}
+}
+
+// mountable refuses what is no file system, or a damaged one for writing, and
+// loads what the kernel needs for the others.
+func (m *mounts) mountable(v *volume) error {
 	switch v.format {
 	case ext, xfs, btrfs, vfat:
 	case luks, bitlock:
-		return refuse(clade.Unsupported, fmt.Errorf("it is locked (%s)", v.format), "generalize inside the running machine, where it is unlocked")
+		return v.refuse(clade.Unsupported, fmt.Errorf("it is locked (%s)", v.format), unlock)
 	default:
-		return refuse(clade.Unsupported, fmt.Errorf("format %q is not supported", v.format), "")
+		return v.refuse(clade.Unsupported, fmt.Errorf("format %q is not supported", v.format), "")
 	}
 	if m.write && v.trouble != nil {
-		return refuse(clade.Corrupt, v.trouble, fsck)
+		return v.refuse(clade.Corrupt, v.trouble, v.fsck())
 	}
-	if err := m.mods.load(string(v.format)); err != nil {
-		return err
-	}
+	names := []string{string(v.format)}
 	if v.format == vfat {
-		for _, name := range []string{"nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"} {
-			if err := m.mods.load(name); err != nil {
-				return err
-			}
+		names = append(names, "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8")
+	}
+	for _, name := range names {
+		if err := m.mods.load(name); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func (m *mounts) mount(v *volume, dir, subvol string) error {
+	options := m.options(v)
 	if id, numbered := strings.CutPrefix(subvol, "#"); numbered {
 		options = append(options, "subvolid="+id)
 	} else if subvol != "" {
@@ -62,33 +101,28 @@ func (m *mounts) add(v *volume, dir, subvol string) error {
 	if !m.write {
 		flags |= unix.MS_RDONLY
 	}
-	err := unix.Mount(v.device, dir, string(v.format), flags, strings.Join(options, ","))
-	switch {
-	case err == nil:
-		m.at, m.used = append(m.at, dir), append(m.used, v)
-		return nil
-	case errors.Is(err, unix.ENODEV):
-		return refuse(clade.Unsupported, fmt.Errorf("the appliance's kernel knows no %s", v.format), "set CLADE_KERNEL to another kernel")
-	case errors.Is(err, unix.ENOENT):
-		return refuse(clade.NotFound, fmt.Errorf("it has no subvolume %q", subvol), "")
-	}
-	return refuse(clade.Corrupt, fmt.Errorf("its %s file system cannot be mounted: %w", v.format, err), fsck)
+	return unix.Mount(v.device, dir, string(v.format), flags, strings.Join(options, ","))
 }
 
-func mountOptions(f format, write bool) []string {
-	switch {
-	case f == ext && !write:
-		return []string{"noload"}
-	case f == ext:
-		return []string{"errors=remount-ro"}
-	case f == xfs && !write:
-		return []string{"norecovery", "nouuid"}
-	case f == xfs:
-		return []string{"nouuid"}
-	case f == btrfs && !write:
-		return []string{"rescue=nologreplay"}
+// options returns how a volume is mounted. A journal is replayed unless it cannot
+// be; one that is known to be empty is not looked at.
+func (m *mounts) options(v *volume) (options []string) {
+	if v.format == xfs {
+		options = append(options, "nouuid")
 	}
-	return nil
+	switch {
+	case m.write && v.format == ext:
+		return append(options, "errors=remount-ro")
+	case m.write || v.shadow:
+		return options
+	case v.format == ext:
+		return append(options, "noload")
+	case v.format == xfs && v.stale:
+		return append(options, "norecovery")
+	case v.format == btrfs:
+		return append(options, "rescue=nologreplay")
+	}
+	return options
 }
 
 // unmount takes all mounts away, the last one first. Nothing of the guest may be
@@ -105,7 +139,7 @@ func (m *mounts) unmount() error {
 }
 
 // join takes over the mounts of another.
-func (m *mounts) join(other mounts) {
+func (m *mounts) join(other *mounts) {
 	m.at, m.used = append(m.at, other.at...), append(m.used, other.used...)
 }
 

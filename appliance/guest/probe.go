@@ -37,7 +37,7 @@ type superblock struct {
 	format  format
 	uuid    string
 	label   string
-	replay  bool  // its journal holds writes that are not in their place yet
+	replay  bool  // its journal holds writes that are not in their place yet; XFS does not tell
 	trouble error // it says itself that it is damaged
 }
 
@@ -81,7 +81,8 @@ func recognize(b []byte) superblock {
 	case at(0, "XFSB") && len(b) >= 512:
 		return superblock{format: xfs, uuid: dashed(b[32:48]), label: text(b[108:120])}
 	case at(0x10040, "_BHRfS_M") && len(b) >= 0x10000+0x22b:
-		return superblock{format: btrfs, uuid: dashed(b[0x10020:0x10030]), label: text(b[0x1012b:0x1022b])}
+		log := binary.LittleEndian.Uint64(b[0x10060:])
+		return superblock{format: btrfs, uuid: dashed(b[0x10020:0x10030]), label: text(b[0x1012b:0x1022b]), replay: log != 0}
 	case at(4086, "SWAPSPACE2"):
 		return superblock{format: swap, uuid: dashed(b[1036:1052]), label: text(b[1052:1068])}
 	case at(510, "\x55\xaa") && at(82, "FAT32   "):

@@ -22,8 +22,9 @@ type server struct {
 	writing sync.Mutex // one frame at a time
 	mods    *modules
 	disks   disks
-	btrfs   sync.Mutex // held while btrfs knows the volumes of a machine
-	mapped  atomic.Int64
+	looping sync.Mutex   // held while a loop is made
+	btrfs   sync.Mutex   // held while btrfs knows the volumes of a machine
+	devices atomic.Int64 // how many device-mapper devices were made
 }
 
 func newServer(port io.ReadWriter, mods *modules) *server {

@@ -32,11 +32,13 @@ func (s system) id() string {
 type machine struct {
 	server  *server
 	dir     string // holds the directories its file systems are mounted in, and stays
+	write   bool   // the disks can be written
 	volumes []*volume
 	looks   mounts // reading only: all its systems
 	notes   []string
-	mapped  []string // the device-mapper devices that were made
-	btrfs   bool     // the server's lock on btrfs is held
+	devices []string // of its logical volumes, for the device mapper
+	shadows []shadow
+	btrfs   bool // the server's lock on btrfs is held
 }
 
 // subvolumes are where installers put the root on btrfs, when not at its top.
@@ -49,12 +51,12 @@ func (s *server) machine(serials []string, write bool) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{server: s, looks: mounts{mods: s.mods}}
+	m := &machine{server: s, write: write}
 	if m.dir, err = os.MkdirTemp("/run", "guest-"); err != nil {
 		return nil, err
 	}
 	if m.volumes, err = volumesOf(names); err == nil {
-		err = errors.Join(m.activate(write), m.remember())
+		err = errors.Join(m.activate(), m.protect(), m.remember())
 	}
 	if err != nil {
 		m.close()
@@ -65,7 +67,7 @@ func (s *server) machine(serials []string, write bool) (*machine, error) {
 
 // close lets go of the machine's disks. It may be called twice.
 func (m *machine) close() {
-	_ = m.looks.unmount() // only read: what stays mounted does no harm
+	_ = errors.Join(m.looks.unmount(), m.dropShadows()) // only read: what stays does no harm
 	m.forget()
 	m.deactivate()
 }
@@ -74,6 +76,22 @@ func (m *machine) note(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(m.notes, text) {
 		m.notes = append(m.notes, text)
 	}
+}
+
+// noteEach notes an error, or each of those that it joins.
+func (m *machine) noteEach(err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			m.note("%v", err)
+		}
+	} else if err != nil {
+		m.note("%v", err)
+	}
+}
+
+// mounts returns a list of mounts, to write or to read.
+func (m *machine) mounts(write bool) *mounts {
+	return &mounts{mods: m.server.mods, write: write, replay: m.replay}
 }
 
 // choose returns the operating system to work on: the wanted one, or the only one.
@@ -105,20 +123,36 @@ func (m *machine) none(failed []error) error {
 	if len(failed) > 0 {
 		return failed[0]
 	}
-	kind, why, hint := clade.NotFound, "they hold none that clade knows", ""
+	most := obstacle{kind: clade.NotFound, why: "they hold none that clade knows"}
 	for _, v := range m.volumes {
-		switch v.format {
-		case luks, bitlock:
-			kind, why = clade.Unsupported, fmt.Sprintf("%s is locked (%s)", v, v.format)
-			hint = "generalize inside the running machine, where it is unlocked"
-		case raid, ntfs, f2fs, lvm:
-			if kind != clade.NotFound {
-				continue
-			}
-			kind, why = clade.Unsupported, fmt.Sprintf("%s is %s, which is not supported", v, v.format)
+		if o := v.obstacle(); o.weight > most.weight {
+			most = o
 		}
 	}
-	return &clade.Error{Op: "find", On: "an operating system on the disks", Kind: kind, Err: errors.New(why), Hint: hint}
+	return &clade.Error{Op: "find", On: "an operating system on the disks", Kind: most.kind, Err: errors.New(most.why), Hint: most.hint}
+}
+
+// An obstacle is why a system on a volume would not be seen. The weightier it is,
+// the likelier the system is there.
+type obstacle struct {
+	weight    int
+	kind      clade.Kind
+	why, hint string
+}
+
+func (v *volume) obstacle() obstacle {
+	is := fmt.Sprintf("%s is %s", v, v.format)
+	switch {
+	case v.format == luks || v.format == bitlock:
+		return obstacle{3, clade.Unsupported, fmt.Sprintf("%s is locked (%s)", v, v.format), unlock}
+	case v.format == missingDisk:
+		return obstacle{2, clade.NotFound, is, "give all disks of the machine"}
+	case v.lv != "" && v.device == "":
+		return obstacle{2, clade.Unsupported, is + ", which is not supported", ""}
+	case slices.Contains([]format{raid, ntfs, f2fs, lvm}, v.format):
+		return obstacle{1, clade.Unsupported, is + ", which is not supported", ""}
+	}
+	return obstacle{}
 }
 
 // systems looks at every file system, and returns why some could not be looked at.
@@ -158,7 +192,7 @@ func (m *machine) look(v *volume, subvol string) (*system, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := mounts{mods: m.server.mods}
+	at := m.mounts(false)
 	if err := at.add(v, dir, subvol); err != nil {
 		return nil, err
 	}
@@ -205,7 +239,7 @@ func systemName(tree *rootfs.Tree) string {
 // disks. Where write is set, a volume that the guest needs and that is not there
 // is an error of kind NotFound; else it is a note.
 func (m *machine) assemble(s *system, write bool) (*mounts, *rootfs.Tree, error) {
-	at := &mounts{mods: m.server.mods, write: write}
+	at := m.mounts(write)
 	fail := func(err error) (*mounts, *rootfs.Tree, error) { return nil, nil, errors.Join(err, at.unmount()) }
 	dir, err := m.mountRoot(at, s)
 	if err != nil {
@@ -225,8 +259,10 @@ func (m *machine) assemble(s *system, write bool) (*mounts, *rootfs.Tree, error)
 			return fail(err)
 		}
 	}
-	if s.volume.replay && !write {
-		m.note("%s was not unmounted: its journal is not replayed, what is read may be older than the last writes", s.volume)
+	for _, v := range m.volumes {
+		if v.stale {
+			m.note("%s was not unmounted, and its journal cannot be replayed: what is read may be older than the last writes", v)
+		}
 	}
 	return at, tree, nil
 }

@@ -22,6 +22,8 @@ type volume struct {
 	part   int    // the partition's number; 0 for a whole disk
 	lv     string // "group/volume", of a logical volume
 	tag    tag
+	shadow bool // the device is a shadow
+	stale  bool // the journal should have been replayed, and was not
 	superblock
 }
 
@@ -110,12 +112,7 @@ func sectorSize(name string) int64 {
 
 // probe reads the volume's superblock, again if need be.
 func (v *volume) probe() error {
-	var f *os.File
-	err := await(2*time.Second, func() bool { // devtmpfs makes the node a moment later
-		var err error
-		f, err = os.Open(v.device)
-		return err == nil
-	})
+	f, err := openSoon(v.device, os.O_RDONLY)
 	if err != nil {
 		return &clade.Error{Op: "open", On: v.String(), Kind: clade.Missing, Err: err}
 	}
@@ -125,6 +122,18 @@ func (v *volume) probe() error {
 		return &clade.Error{Op: "read", On: v.String(), Kind: clade.Corrupt, Err: err, Hint: "examine the image: qemu-img check FILE"}
 	}
 	return nil
+}
+
+// openSoon opens a device whose node devtmpfs may make a moment later.
+func openSoon(device string, flag int) (f *os.File, err error) {
+	aerr := await(2*time.Second, func() bool {
+		f, err = os.OpenFile(device, flag, 0)
+		return err == nil
+	})
+	if aerr != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // settle forces what was written to the volume out to the disk, and forgets what

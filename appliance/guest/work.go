@@ -39,13 +39,8 @@ func (s *server) read(req Request) (result *Machine, notes []string, err error) 
 	if result.Reading, err = identity.Read(tree); err != nil {
 		return nil, m.notes, err
 	}
-	for _, mark := range identity.All() {
-		found, err := mark.Read(tree)
-		if err != nil {
-			m.note("%v", err)
-		}
-		result.Findings = append(result.Findings, found...)
-	}
+	result.Findings, err = identity.ReadAll(tree, identity.All())
+	m.noteEach(err)
 	return result, m.notes, nil
 }
 
@@ -75,7 +70,7 @@ func (s *server) generalize(req Request, tell clade.Progress) (*generalize.Repor
 
 // erase mounts the guest for writing, does the work, and unmounts it.
 func (m *machine) erase(sys *system, marks []identity.Mark, tell clade.Progress) (report *generalize.Report, err error) {
-	if err := m.looks.unmount(); err != nil {
+	if err := errors.Join(m.looks.unmount(), m.unprotect()); err != nil {
 		return nil, err
 	}
 	sys.dir = ""
@@ -90,6 +85,11 @@ func (m *machine) erase(sys *system, marks []identity.Mark, tell clade.Progress)
 	if err != nil {
 		return nil, err
 	}
+	if err := intact(used); err != nil {
+		return nil, err
+	}
+	tell(clade.Event{Step: "generalize", Note: "clear what was erased"})
+	m.trim(used)
 	return report, intact(used)
 }
 
@@ -120,7 +120,7 @@ func intact(volumes []*volume) error {
 			return err
 		}
 		if v.trouble != nil {
-			return &clade.Error{Op: "check", On: v.String(), Kind: clade.Corrupt, Err: v.trouble, Hint: fsck}
+			return &clade.Error{Op: "check", On: v.String(), Kind: clade.Corrupt, Err: v.trouble, Hint: v.fsck()}
 		}
 	}
 	return nil
@@ -128,6 +128,9 @@ func intact(volumes []*volume) error {
 
 // verify mounts what is now on the disks, reading only, and reads all marks again.
 func (m *machine) verify(sys *system, report *generalize.Report) (err error) {
+	if err := m.protect(); err != nil {
+		return err
+	}
 	at, tree, err := m.assemble(sys, false)
 	if err != nil {
 		return err
