@@ -19,6 +19,7 @@ func TestMarksThatDoNotHold(t *testing.T) {
 		gone  string            // of the plant
 	}{
 		"a domain controller":             {"samba-secrets", map[string]string{"var/lib/samba/private/sam.ldb": "x"}, ""},
+		"a server of FreeIPA":             {"ipa-client", map[string]string{"var/lib/ipa/sysrestore/sysrestore.state": "x"}, ""},
 		"a server of Rudder":              {"rudder-uuid", map[string]string{"opt/rudder/etc/uuid.hive": "root\n"}, ""},
 		"Apache without gencerts":         {"httpd-localhost-key", nil, "usr/libexec/httpd-ssl-gencerts"},
 		"an installer without cloud-init": {"ubuntu-installer", nil, "usr/bin/cloud-init"},
@@ -137,8 +138,10 @@ func TestAlikeIsNotShared(t *testing.T) {
 		"zabbix-hostname":     {"etc/zabbix/zabbix_agentd.conf": "Hostname=Zabbix server\n"},
 		"ifcfg-hostname":      {"etc/sysconfig/network": "HOSTNAME=localhost.localdomain\n"},
 		"ifcfg-address":       {"etc/sysconfig/network-scripts/ifcfg-lo": "IPADDR=127.0.0.1\n"},
-		"adjtime":             {"etc/adjtime": "0.0 0 0.0\n0\nUTC\n"},
-		"collectd-hostname":   {"etc/collectd.conf": "Hostname localhost\n"},
+		"dhcp-server-leases": {"var/lib/dhcp/dhcpd.leases": "# The format of this file\n\nauthoring-byte-order little-endian;\n\n",
+			"var/lib/kea/kea-leases4.csv": "address,hwaddr,client_id\n"},
+		"adjtime":           {"etc/adjtime": "0.0 0 0.0\n0\nUTC\n"},
+		"collectd-hostname": {"etc/collectd.conf": "Hostname localhost\n"},
 		"ubuntu-installer": {"usr/bin/cloud-init": "x", "etc/cloud/ds-identify.cfg": "policy: enabled\n",
 			"etc/cloud/cloud.cfg.d/99-installer.cfg": "x\n"},
 	} {

@@ -27,7 +27,8 @@ func directoryMarks() []Mark {
 			way:         remove{},
 		},
 		{
-			Name: "ipa-client", Kind: Residue, Default: true, Where: "any",
+			// A server of FreeIPA has the same file, and does not start without.
+			Name: "ipa-client", Kind: Residue, Default: true, Where: "any, but servers of FreeIPA",
 			Why:    "a clone takes itself for enrolled in FreeIPA, and cannot be enrolled",
 			Source: "man 1 ipa-client-install; man 1 virt-sysprep (ipa-client)",
 			Paths: []string{
@@ -35,7 +36,7 @@ func directoryMarks() []Mark {
 				"etc/pki/ca-trust/source/anchors/ipa-ca.crt", "etc/pki/ca-trust/source/ipa.p11-kit", "usr/local/share/ca-certificates/ipa-ca.crt",
 			},
 			Regenerates: "ipa-client-install",
-			way:         remove{},
+			way:         when{holds: notIPAServer, way: remove{}},
 		},
 		{
 			// Of a controller the same file is data: its domain cannot live without.
@@ -75,6 +76,9 @@ func directoryMarks() []Mark {
 		},
 	}
 }
+
+// notIPAServer reports whether a guest has not been set up as a server of FreeIPA.
+func notIPAServer(fsys fs.FS) bool { return !exists(fsys, "var/lib/ipa/sysrestore/sysrestore.state") }
 
 // notController reports whether a guest is no domain controller of Samba's.
 func notController(fsys fs.FS) bool { return !exists(fsys, "var/lib/samba/private/sam.ldb") }

@@ -60,10 +60,10 @@ func spoolMarks() []Mark {
 			Source: "man 8 systemd-coredump; man 8 systemd-pstore.service; man 1 virt-sysprep (abrt-data, crash-data)",
 			Paths: []string{
 				"var/crash/*", "var/lib/systemd/coredump/*", "var/lib/systemd/pstore/*", "var/spool/abrt/*", "var/spool/abrt-upload/*", "var/tmp/abrt/*",
-				"var/lib/apport/coredump/*", "var/lib/kdump/*",
+				"var/lib/apport/coredump/*",
 			},
 			Regenerates: "nothing",
-			way:         remove{except: []string{"var/lib/kdump/initr*"}},
+			way:         remove{},
 		},
 	}
 }

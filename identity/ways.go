@@ -176,17 +176,23 @@ func removeTarget(t *rootfs.Tree, name string) error {
 
 // empty is the way of files that must stay, with their owner and mode, and lose
 // their content.
-type empty struct{}
+type empty struct {
+	value func([]byte) string // as that of remove
+}
 
 func (empty) will() string { return "empty" }
 
-func (empty) read(s *search) error {
+func (w empty) read(s *search) error {
+	value := w.value
+	if value == nil {
+		value = s.mark.value()
+	}
 	for _, pattern := range s.mark.Paths {
 		err := s.each(pattern, func(name string) error {
 			if full, err := hasContent(s.fsys, name); err != nil || !full {
 				return err
 			}
-			return s.listed(pattern, name, s.mark.value())
+			return s.listed(pattern, name, value)
 		})
 		if err != nil {
 			return err

@@ -15,7 +15,7 @@ func homePlants() map[string]Plant {
 			"home/un[k]nown/.config/pgcli/history", "root/.lesshst", "home/ann/.local/state/less/history", "home/un[k]nown/.local/state/lesshst",
 			"root/.viminfo", "home/ann/.local/state/nvim/shada/main.shada", "home/un[k]nown/.local/share/nvim/shada/main.shada", "root/.vim/.netrwhist",
 			"home/ann/.nano/search_history", "home/un[k]nown/.local/share/nano/search_history", "root/.emacs.d/recentf", "home/ann/.emacs.d/places",
-			"home/un[k]nown/.selected_editor", "root/.wget-hsts", "home/ann/.local/share/wget-hsts", "home/un[k]nown/.lftp/rl_history",
+			"root/.local/share/mc/filepos", "root/.wget-hsts", "home/ann/.local/share/wget-hsts", "home/un[k]nown/.lftp/rl_history",
 			"root/.local/share/lftp/rl_history", "home/ann/.sudo_as_admin_successful", "home/un[k]nown/.config/mc/history", "root/.local/share/mc/history",
 		).beside("home/ann/.bashrc", "kept"),
 	}

@@ -14,7 +14,7 @@ func spoolPlants() map[string]Plant {
 			After: map[string]string{"var/mail/root": None, "var/mail": "d---------", "var/spool/mail": "->../mail"},
 		},
 		"crash-dumps": gone("var/crash/x", "var/lib/systemd/coredump/core.x", "var/lib/systemd/pstore/dmesg", "var/spool/abrt/ccpp-1/coredump",
-			"var/spool/abrt-upload/x", "var/tmp/abrt/x", "var/lib/apport/coredump/core.x", "var/lib/kdump/x").beside("var/lib/kdump/initrd", "kept"),
+			"var/spool/abrt-upload/x", "var/tmp/abrt/x", "var/lib/apport/coredump/core.x").beside("var/lib/kdump/initrd", "kept"),
 		"at-jobs": gone("var/spool/cron/atjobs/a0000101a", "var/spool/cron/atspool/a0000101a", "var/spool/at/a0000101a", "var/spool/at/spool/a0000101a",
 			"var/spool/atjobs/=0000101a", "var/spool/atspool/a0000101a").beside("var/spool/cron/atjobs/.SEQ", "kept"),
 		"cron-tables": gone("var/spool/cron/crontabs/root", "var/spool/cron/tabs/root", "var/spool/cron/root"),
