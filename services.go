@@ -101,6 +101,18 @@ type Snapshots interface {
 	Promote(ctx context.Context, machine Name, p Progress) (*Removal, error)
 }
 
+// Bundles carries templates and machines between homes, as files.
+type Bundles interface {
+	// Export writes a template, or a stopped machine without its identity, with all
+	// layers it rests on to a file, which must not exist. Nothing of it remains on
+	// failure. Kinds: NotFound, InUse (it runs), Exists, NoSpace, Corrupt.
+	Export(ctx context.Context, source, file string, p Progress) (*Carried, error)
+	// ImportBundle adds what a bundle holds, under the name as, or its own where as is
+	// empty: the layers that are missing, each proven, and a template or a machine with
+	// a new identity. Kinds: Exists (the name, or another layer with an id), Corrupt.
+	ImportBundle(ctx context.Context, file string, as Ref, p Progress) (*Carried, error)
+}
+
 // Networks makes, finds and removes user networks.
 type Networks interface {
 	CreateNetwork(ctx context.Context, spec NetworkSpec) (*Network, error)
@@ -149,6 +161,7 @@ type Services interface {
 	Guests
 	Templates
 	Snapshots
+	Bundles
 	Masters
 	Networks
 	Storage
@@ -182,6 +195,15 @@ type CloneSpec struct {
 	Generalize  bool      // a machine as source: generalize what the clones rest on
 	AcceptTwins []string  // marks that the clones may share with the source, or "all"
 	Options
+}
+
+// Carried says what a bundle holds, and what was moved of it.
+type Carried struct {
+	Template Ref   `json:"template,omitzero"` // or
+	Machine  Name  `json:"machine,omitempty"`
+	Layers   int   `json:"layers"` // in the bundle
+	Moved    int   `json:"moved"`  // of them; the others were there
+	Bytes    Bytes `json:"bytes"`  // of the bundle's file
 }
 
 // AllMarks stands for every mark in a list of accepted ones.

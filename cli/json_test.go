@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,12 +21,14 @@ func TestJSONFields(t *testing.T) {
 	if status, _, errs := run(t, home, "clone", "debian-12", "web-1", "--start"); status != 0 {
 		t.Fatal(errs)
 	}
+	bundle := filepath.Join(t.TempDir(), "bundle")
 	var b strings.Builder
 	for _, line := range []string{"ls", "show web-1", "template ls", "template show debian-12", "tree", "du", "network ls", "network show default",
 		"verify --all", "doctor", "version", "clone debian-12 a --dry-run", "clone debian-12 b", "generalize b --dry-run", "mend b", "rm b --yes",
-		"generalize --list", "audit",
+		"generalize --list", "audit", "export debian-12 BUNDLE", "import BUNDLE --as other",
 		"template create debian-12 --from parent", "network create lab", "build debian-12", "template rm debian-12:2 --yes"} {
-		status, out, errs := run(t, home, append(strings.Fields(line), "--json")...)
+		words := strings.Fields(strings.ReplaceAll(line, "BUNDLE", bundle))
+		status, out, errs := run(t, home, append(words, "--json")...)
 		if status != 0 {
 			t.Fatalf("%s: status %d: %s", line, status, errs)
 		}

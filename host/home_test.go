@@ -90,6 +90,10 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		_, err = h.UndoRebase(ctx, name, nil)
 	case "confirm":
 		_, err = h.ConfirmRebase(ctx, name)
+	case "export":
+		_, err = h.Export(ctx, words[1], words[2], nil)
+	case "import":
+		_, err = h.ImportBundle(ctx, words[2], clade.Ref{Name: name}, nil)
 	case "promote":
 		_, err = h.Promote(ctx, name, nil)
 	case "rm":

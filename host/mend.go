@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"slices"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/generalize"
@@ -33,7 +32,7 @@ func (h *Host) Mend(ctx context.Context, name clade.Name, p clade.Progress) (*cl
 	}
 	var report *generalize.Report
 	if status.State == clade.Stopped {
-		report, err = h.rework(ctx, m, clade.Marks{Disable: notMended()}, p)
+		report, err = h.rework(ctx, m, clade.Marks{Disable: notMended(true)}, p)
 	} else {
 		report, err = h.mendRunning(ctx, m, p)
 	}
@@ -52,7 +51,7 @@ func (h *Host) mendRunning(ctx context.Context, m *store.Machine, p clade.Progre
 		return nil, err
 	}
 	defer g.Close()
-	marks, err := generalize.Select(nil, notMended())
+	marks, err := generalize.Select(nil, notMended(false))
 	if err != nil {
 		return nil, err
 	}
@@ -65,13 +64,15 @@ func (h *Host) mendRunning(ctx context.Context, m *store.Machine, p clade.Progre
 }
 
 // notMended are the marks that a machine keeps when it is mended: the traces of
-// its own life. cloud-init's state goes, so that it takes the machine for a new one.
-func notMended() []string {
+// its own life. The record of what cloud-init has done goes with the others if that
+// is to be done again at the next start; else it stays, under the new instance-id.
+func notMended(again bool) []string {
 	var names []string
 	for _, m := range identity.All() {
-		if m.Default && m.Kind == identity.Residue && m.Family != "cloud-init" {
+		record := m.Name == "cloud-init-instance" || m.Name == "cloud-init-state"
+		if record && !again || !record && m.Default && m.Kind == identity.Residue {
 			names = append(names, m.Name)
 		}
 	}
-	return slices.Clip(names)
+	return names
 }
