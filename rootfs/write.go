@@ -12,7 +12,8 @@ import (
 // WriteFile replaces the file that name leads to by one with this content, or
 // makes one with the permissions perm. A file that was there keeps its owner,
 // mode and extended attributes (SELinux label, ACL); other names of the same
-// inode keep the old content. It happens in full or not at all.
+// inode keep the old content. A new file, as all that a Tree makes, gets the
+// SELinux label of its directory. It happens in full or not at all.
 func (t *Tree) WriteFile(name string, data []byte, perm fs.FileMode) (err error) {
 	real, old, err := t.target("write", name)
 	if err != nil {
@@ -30,7 +31,7 @@ func (t *Tree) WriteFile(name string, data []byte, perm fs.FileMode) (err error)
 			_ = t.root.Remove(aside)
 		}
 	}()
-	if err := t.dress(f, real, old, perm); err != nil {
+	if err := t.dress(f, aside, real, old, perm); err != nil {
 		return fail(err)
 	}
 	if _, err := f.Write(data); err != nil {
@@ -64,11 +65,11 @@ func (t *Tree) target(op, name string) (string, fs.FileInfo, error) {
 	return real, old, nil
 }
 
-// dress gives the new file f the owner, mode and extended attributes of the old
-// one at the name real, or perm if there is none.
-func (t *Tree) dress(f *os.File, real string, old fs.FileInfo, perm fs.FileMode) error {
+// dress gives the new file f, which is at the name aside, the owner, mode and
+// extended attributes of the old one at the name real, or perm if there is none.
+func (t *Tree) dress(f *os.File, aside, real string, old fs.FileInfo, perm fs.FileMode) error {
 	if old == nil {
-		return f.Chmod(perm)
+		return errors.Join(f.Chmod(perm), t.inherit(aside))
 	}
 	was, err := t.open("write", real, os.O_RDONLY)
 	if err != nil {
@@ -204,7 +205,7 @@ func (t *Tree) MkdirAll(name string, perm fs.FileMode) error {
 	if err := t.root.Mkdir(real, 0o700); err != nil {
 		return &fs.PathError{Op: "mkdir", Path: name, Err: cause(err)}
 	}
-	return t.did("mkdir", name, t.root.Chmod(real, perm))
+	return t.did("mkdir", name, errors.Join(t.root.Chmod(real, perm), t.inherit(real)))
 }
 
 // Symlink makes a link of that name to target, which may be any guest path. A
@@ -217,6 +218,9 @@ func (t *Tree) Symlink(target, name string) error {
 	err = t.root.Symlink(target, real)
 	if e, ok := errors.AsType[*os.LinkError](err); ok {
 		err = e.Err
+	}
+	if err == nil {
+		err = t.inherit(real)
 	}
 	return t.did("symlink", name, err)
 }

@@ -106,7 +106,10 @@ func planAndErase(tree *rootfs.Tree, marks []identity.Mark, tell clade.Progress)
 		}
 	}
 	tell(clade.Event{Step: "generalize", Note: fmt.Sprintf("erase %d marks", found)})
-	return report, generalize.Erase(tree, report)
+	if err := generalize.Erase(tree, report); err != nil {
+		return nil, err
+	}
+	return report, relabel(tree, report)
 }
 
 // intact writes unmounted volumes out, and refuses those on which the kernel met
