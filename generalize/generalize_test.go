@@ -311,8 +311,8 @@ func TestSelect(t *testing.T) {
 		{[]string{"machineid"}, nil, "did you mean machine-id?"},
 		{nil, []string{"Hostnam"}, " or hostname or "},
 		{nil, []string{"authorized-keys"}, "did you mean ssh-authorized-keys?"},
-		{[]string{"quite something else"}, nil, "docs/identity.md"},
-		{[]string{""}, nil, "docs/identity.md"},
+		{[]string{"quite something else"}, nil, "docs/marks.md"},
+		{[]string{""}, nil, "docs/marks.md"},
 		{[]string{"tmp"}, []string{"tmp"}, "one of the two"},
 	} {
 		_, err := generalize.Select(test.enable, test.disable)

@@ -32,7 +32,7 @@ func Select(enable, disable []string) ([]identity.Mark, error) {
 // unknown is the error about a name that is no mark's, with the names that are
 // near it.
 func unknown(name string) error {
-	hint := "docs/identity.md lists all marks"
+	hint := "docs/marks.md lists all marks"
 	if near := nearest(name); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
 	}
