@@ -45,6 +45,7 @@ var floors = map[string]string{
 	"image":           "qcow2",
 	"vswitch":         "",
 	"cloudinit":       "",
+	"oci":             "bundle",
 	"debian":          "recipe",
 	"qemu":            "hypervisor hypervisor/hold qmp qmp/qga",
 	"appliance":       "appliance/guest generalize identity",
@@ -66,7 +67,7 @@ var floors = map[string]string{
 var processes = []string{"image", "debian", "qemu", "appliance", "appliance/guest", "host", "cli", "hypervisor/fake", "hypervisor/hold", "hypervisor/hypervisortest", "cmd/clade"}
 
 // sockets may open network connections.
-var sockets = []string{".", "vswitch", "qmp", "qmp/qga", "qemu", "appliance", "appliance/guest", "image", "host", "hypervisor/fake", "cli", "lab", "lab/fake"}
+var sockets = []string{".", "oci", "vswitch", "qmp", "qmp/qga", "qemu", "appliance", "appliance/guest", "image", "host", "hypervisor/fake", "cli", "lab", "lab/fake"}
 
 func TestFloors(t *testing.T) {
 	seen := make(map[string]bool)
