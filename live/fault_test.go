@@ -194,18 +194,68 @@ func TestMendFollowsNoLink(t *testing.T) {
 	}
 }
 
+// What the guest makes by itself meanwhile is not made again.
+func TestMendKeepsWhatIsMade(t *testing.T) {
+	g := small(t)
+	if err := script(g, "rm run/dhclient*.pid"); err != nil {
+		t.Fatal(err)
+	}
+	g.before = func(c *clade.Command) error {
+		if !mends(c) {
+			return nil
+		}
+		return script(g, "echo new >etc/ssh/ssh_host_new_key")
+	}
+	if _, err := live.Mend(ctx, g, someMarks(t), web2, nil); err != nil {
+		t.Fatal(err)
+	}
+	if ran := strings.Join(g.ran(t), "\n"); strings.Contains(ran, "keygen") || strings.Contains(ran, "networking") {
+		t.Errorf("in the guest ran\n%s", ran)
+	}
+}
+
+// A link that nobody read is not followed by guess.
+func TestMendUnknownLink(t *testing.T) {
+	g := small(t)
+	if err := script(g, "for i in $(seq 1000 1210); do ln -s /srv/key etc/ssh/ssh_host_$i; done; mkdir -p srv; echo secret >srv/key"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := live.Mend(ctx, g, someMarks(t), web2, nil); clade.KindOf(err) != clade.Unproven {
+		t.Errorf("Mend = %v, want kind %q", err, clade.Unproven)
+	}
+	if got := text(t, g, "srv/key"); got != "secret\n" || len(g.ran(t)) > 1 {
+		t.Errorf("the key is %q, and in the guest ran %q", got, g.ran(t))
+	}
+}
+
 // What is mounted in a directory is another's, and is not removed with it.
 func TestMendLeavesMounts(t *testing.T) {
-	for _, at := range []string{"/var/lib/systemd/network/dhcp-server-lease", "/var/lib/systemd/network/dhcp-server-lease/a\\040b\\011\\134"} {
+	const dir = "var/lib/systemd/network/dhcp-server-lease"
+	for _, at := range []string{"/" + dir, "/" + dir + "/below", `/var/lib/systemd/network/a\040b\011\134`, ""} {
 		g := small(t)
+		odd := filepath.Join(g.root, "var/lib/systemd/network", "a b\t\\")
+		mkdir(t, odd)
+		if err := os.WriteFile(filepath.Join(odd, "br0"), []byte(identitytest.Planted), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(g.root, "proc/self/mounts"), []byte("x "+at+" nfs rw 0 0\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := live.Mend(ctx, g, someMarks(t), web2, nil); clade.KindOf(err) != clade.Unproven {
-			t.Errorf("with a mount at %s, Mend = %v, want kind %q", at, err, clade.Unproven)
+		if at == "" { // as stat tells it, of the place itself
+			g.after = func(e *clade.Exit) error {
+				e.Out = regexp.MustCompile(` [0-9]+ \./`+dir+`//\n`).ReplaceAll(e.Out, []byte(" 77 ./"+dir+"//\n"))
+				return nil
+			}
 		}
-		if got := text(t, g, "var/lib/systemd/network/dhcp-server-lease/br0"); got != identitytest.Planted {
-			t.Errorf("what is mounted at %s is %q", at, got)
+		if _, err := live.Mend(ctx, g, someMarks(t), web2, nil); clade.KindOf(err) != clade.Unproven {
+			t.Errorf("with a mount at %q, Mend = %v, want kind %q", at, err, clade.Unproven)
+		}
+		kept := filepath.Join(g.root, dir, "br0")
+		if strings.Contains(at, "040") {
+			kept = filepath.Join(odd, "br0")
+		}
+		if got, err := os.ReadFile(kept); string(got) != identitytest.Planted || err != nil {
+			t.Errorf("what is mounted at %q is %q, %v", at, got, err)
 		}
 	}
 }

@@ -36,10 +36,10 @@ $limit true 2>/dev/null || limit=
 
 cd -P -- "$1" || exit
 top=${PWD%/} run=$2
-mounts=$(while IFS=' ' read -r _ at _; do echo "$at"; done 2>/dev/null <"$top/proc/self/mounts")
+mounts=$(while IFS=' ' read -r _ at _; do printf '%s\n' "$at"; done 2>/dev/null <"$top/proc/self/mounts")
 
 fail() {
-	echo "clade failed ${act%%//*}"
+	printf 'clade failed %s\n' "${act%%//*}"
 	exit 1
 }
 

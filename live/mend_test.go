@@ -295,6 +295,9 @@ func TestMendCloudInit(t *testing.T) {
 		"the name stays too": {recordStays, live.Identity{Hostname: "web-2", InstanceID: "i-1"}, map[string]string{
 			"var/lib/cloud/data/instance-id": "i-1\n", "var/lib/cloud/instance": "->/var/lib/cloud/instances/i-1",
 		}},
+		"there is work to do": {slices.DeleteFunc(identity.All(), func(m identity.Mark) bool { return m.Name == "cloud-init-state" }), web2, map[string]string{
+			"var/lib/cloud/data/instance-id": identitytest.None, "var/lib/cloud/instance": "->/var/lib/cloud/instances/i-1",
+		}},
 		"no instance-id": {recordStays, live.Identity{Hostname: "web-2"}, map[string]string{
 			"var/lib/cloud/data/instance-id": identitytest.None, "var/lib/cloud/instance": "->/var/lib/cloud/instances/i-1",
 		}},

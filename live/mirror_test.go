@@ -115,12 +115,18 @@ func TestMirrorIsAsATree(t *testing.T) {
 			t.Fatal(err)
 		}
 		randomTree(t, r, dir)
+		for i := range 42 { // one link more than the kernel follows, and one less
+			if err := os.Symlink(fmt.Sprintf("link%d", i+1), filepath.Join(dir, fmt.Sprintf("link%d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mkdir(t, filepath.Join(dir, "link42"))
 		tree, err := rootfs.Open(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		m := live.NewMirror(newShell(t, dir))
-		names := []string{".", "a/../b", "/a", "", "a//b", "a\x00b", strings.Repeat("n", 256), strings.Repeat("a/", 2100) + "a"}
+		names := []string{".", "link1", "link2", "link3", "a/../b", "/a", "", "a//b", "a\x00b", strings.Repeat("n", 256), strings.Repeat("a/", 2100) + "a"}
 		for range 60 {
 			names = append(names, randomName(r, 6))
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -225,6 +226,12 @@ func TestReadHugeDirectories(t *testing.T) {
 	if want := onDisk(t, dir, identity.All()); err != nil || !slices.Equal(found, want) {
 		t.Errorf("Read = %+v, %v; want %+v", found, err, want)
 	}
+	m := live.NewMirror(g)
+	var entries []fs.DirEntry
+	look := func() { entries, err = rootfs.ReadDir(m, "tmp", 100_000) }
+	if settled := m.Settle(look); settled != nil || !errors.Is(err, rootfs.ErrLimit) || len(entries) < 10_000 {
+		t.Errorf("of a huge directory there are %d entries, %v, want %v; %v", len(entries), err, rootfs.ErrLimit, settled)
+	}
 	before := names(t, filepath.Join(dir, "tmp"))
 	if _, err := live.Mend(ctx, g, marks, web2, nil); !errors.Is(err, clade.Unproven) {
 		t.Errorf("of a directory that is not known whole, Mend = %v; want kind %q", err, clade.Unproven)
@@ -307,10 +314,10 @@ func TestReadWhatIsNotTold(t *testing.T) {
 
 // A file that goes while it is read is absent, and no failure.
 func TestReadWhatGoes(t *testing.T) {
-	for _, program := range []string{"stat", "tar"} {
+	for program, first := range map[string]string{"stat": "-c", "tar": "-cf"} {
 		t.Run(program, func(t *testing.T) {
 			g := small(t)
-			faulty(t, g, program, "rm -f "+filepath.Join(g.root, "etc/hosts")+"\nexec $REAL \"$@\"\n")
+			faulty(t, g, program, "[ $1 != "+first+" ] || rm -f "+filepath.Join(g.root, "etc/hosts")+"\nexec $REAL \"$@\"\n")
 			hosts, _ := identity.Find("hosts")
 			found, err := live.Read(ctx, g, []identity.Mark{hosts})
 			if err != nil || len(found) > 0 {
