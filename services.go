@@ -101,7 +101,7 @@ type Snapshots interface {
 	Promote(ctx context.Context, machine Name, p Progress) (*Removal, error)
 }
 
-// Bundles carries templates and machines between homes, as files.
+// Bundles carries templates and machines between homes, as files and by registries.
 type Bundles interface {
 	// Export writes a template, or a stopped machine without its identity, with all
 	// layers it rests on to a file, which must not exist. Nothing of it remains on
@@ -111,6 +111,11 @@ type Bundles interface {
 	// empty: the layers that are missing, each proven, and a template or a machine with
 	// a new identity. Kinds: Exists (the name, or another layer with an id), Corrupt.
 	ImportBundle(ctx context.Context, file string, as Ref, p Progress) (*Carried, error)
+	// Push stores a template in a registry as REGISTRY/NAME:VERSION; what the registry
+	// has is not sent. Kinds: NotFound, Exists (another one is there), Denied, Busy.
+	Push(ctx context.Context, ref Ref, name string, o RegistryOptions, p Progress) (*Carried, error)
+	// Pull takes a template in from a registry, as ImportBundle does from a file.
+	Pull(ctx context.Context, name string, as Ref, o RegistryOptions, p Progress) (*Carried, error)
 }
 
 // Networks makes, finds and removes user networks.
@@ -197,13 +202,19 @@ type CloneSpec struct {
 	Options
 }
 
+// RegistryOptions say how a registry is spoken to. Credentials are those of the
+// docker configuration.
+type RegistryOptions struct {
+	PlainHTTP bool // without TLS, although it is not on loopback
+}
+
 // Carried says what a bundle holds, and what was moved of it.
 type Carried struct {
 	Template Ref   `json:"template,omitzero"` // or
 	Machine  Name  `json:"machine,omitempty"`
 	Layers   int   `json:"layers"` // in the bundle
 	Moved    int   `json:"moved"`  // of them; the others were there
-	Bytes    Bytes `json:"bytes"`  // of the bundle's file
+	Bytes    Bytes `json:"bytes"`  // of the file, or that went over the network
 }
 
 // AllMarks stands for every mark in a list of accepted ones.

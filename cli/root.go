@@ -50,7 +50,7 @@ It runs as an ordinary user. Everything lies in one home directory.`,
 		}
 		root.AddCommand(verbs...)
 	}
-	add(groupSources, a.buildVerb(), a.importVerb(), a.exportVerb(), a.templateVerb(), a.generalizeVerb())
+	add(groupSources, a.buildVerb(), a.importVerb(), a.exportVerb(), a.pushVerb(), a.pullVerb(), a.templateVerb(), a.generalizeVerb())
 	add(groupMachines, a.createVerb(), a.cloneVerb(), a.startVerb(), a.stopVerb(), a.restartVerb(), a.killVerb(), a.rmVerb(), a.networkVerb(), a.mendVerb(),
 		a.snapshotVerb(), a.resetVerb(), a.rebaseVerb(), a.promoteVerb())
 	add(groupInside, a.sshVerb(), a.execVerb(), a.cpVerb(), a.consoleVerb(), a.logsVerb(), a.waitVerb())

@@ -38,11 +38,9 @@ func (h *Host) Export(ctx context.Context, source, file string, p clade.Progress
 		return nil, fileError("export", b.source, err)
 	}
 	open := func(l bundle.Layer) (*os.File, error) {
-		if l.Head {
-			for _, d := range manifest.Disks {
-				if d.Layer == l.ID {
-					return os.Open(heads[d.Slot])
-				}
+		for _, d := range manifest.Disks {
+			if l.Head && d.Layer == l.ID {
+				return os.Open(heads[d.Slot])
 			}
 		}
 		return os.Open(h.layerPath(l.ID))
@@ -131,9 +129,6 @@ func writeNew(path string, fill func(*os.File) error) (clade.Bytes, error) {
 
 // ImportBundle adds what a bundle holds. It is there whole or not at all.
 func (h *Host) ImportBundle(ctx context.Context, file string, as clade.Ref, p clade.Progress) (*clade.Carried, error) {
-	if err := h.restore(ctx); err != nil {
-		return nil, err
-	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fileError("import", "bundle "+file, err)
@@ -147,7 +142,19 @@ func (h *Host) ImportBundle(ctx context.Context, file string, as clade.Ref, p cl
 	if err != nil {
 		return nil, fileError("import", "bundle "+file, err)
 	}
-	m := r.Manifest
+	moved, err := h.takeIn(ctx, r.Manifest, as, func(t bundle.Target) error { return r.Unpack(ctx, t, p) })
+	if err != nil {
+		return nil, fileError("import", "bundle "+file, err)
+	}
+	return carried(r.Manifest, moved, clade.Bytes(fi.Size())), nil
+}
+
+// takeIn adds what m says, under the name as, once unpack has had the layers
+// arrive that are missing. It returns how many these were.
+func (h *Host) takeIn(ctx context.Context, m *bundle.Manifest, as clade.Ref, unpack func(bundle.Target) error) (int, error) {
+	if err := h.restore(ctx); err != nil {
+		return 0, err
+	}
 	if as.Name != "" {
 		m.Name = as.Name
 	}
@@ -156,20 +163,17 @@ func (h *Host) ImportBundle(ctx context.Context, file string, as clade.Ref, p cl
 	}
 	op, err := h.begin(ctx, "import")
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer op.end()
 	a, err := h.arrival(ctx, op, m)
 	if err != nil {
-		return nil, fileError("import", "bundle "+file, err)
+		return 0, err
 	}
-	if err := r.Unpack(ctx, a.target(), p); err != nil {
-		return nil, fileError("import", "bundle "+file, err)
+	if err := unpack(a.target()); err != nil {
+		return 0, err
 	}
-	if err := a.place(ctx); err != nil {
-		return nil, fileError("import", "bundle "+file, err)
-	}
-	return carried(m, len(a.layers), clade.Bytes(fi.Size())), nil
+	return len(a.layers), a.place(ctx)
 }
 
 // An arrival is a bundle on its way into the home.

@@ -3,9 +3,15 @@ package host_test
 import (
 	"bytes"
 	"errors"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
 
 	"github.com/clade-vm/clade"
 )
@@ -53,6 +59,34 @@ func TestBundles(t *testing.T) {
 	if a, b := machine(t, h, "c"), machine(t, other, "c2"); a.Identity.UUID == b.Identity.UUID || b.Clone != clade.Linked {
 		t.Errorf("%+v was carried over as %+v", a, b)
 	}
+}
+
+// A version in a registry, and the next one: only what is missing moves.
+func TestRegistry(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	name := strings.TrimPrefix(server.URL, "http://") + "/vms/t:"
+	h, _ := home(t)
+	dir := t.TempDir()
+	other := open(t, dir)
+	for _, version := range []string{"1", "2"} {
+		if _, err := h.Push(ctx, clade.Ref{Name: "t", Version: version}, name+version, clade.RegistryOptions{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		got, err := other.Pull(ctx, name+version, clade.Ref{}, clade.RegistryOptions{}, nil)
+		if err != nil || got.Template.Version != version || version == "2" && got.Moved >= got.Layers {
+			t.Errorf("pull of version %s: %+v, %v", version, got, err)
+		}
+		for _, act := range []string{"start m", "kill m", "template m"} {
+			must(t, h, act)
+		}
+	}
+	if _, err := other.Pull(ctx, name+"3", clade.Ref{}, clade.RegistryOptions{}, nil); !errors.Is(err, clade.NotFound) {
+		t.Errorf("pull of what is not there: %v", err)
+	}
+	must(t, other, "linked t c")
+	clean(t, other, dir)
 }
 
 func TestNoBundle(t *testing.T) {

@@ -34,6 +34,16 @@ func (h *Home) Export(_ context.Context, source, file string, _ clade.Progress) 
 	return c, os.WriteFile(file, data, 0o600)
 }
 
+// Push implements clade.Bundles: a registry is a directory.
+func (h *Home) Push(ctx context.Context, ref clade.Ref, name string, _ clade.RegistryOptions, p clade.Progress) (*clade.Carried, error) {
+	return h.Export(ctx, ref.String(), name, p)
+}
+
+// Pull implements clade.Bundles.
+func (h *Home) Pull(ctx context.Context, name string, as clade.Ref, _ clade.RegistryOptions, p clade.Progress) (*clade.Carried, error) {
+	return h.ImportBundle(ctx, name, as, p)
+}
+
 // ImportBundle implements clade.Bundles.
 func (h *Home) ImportBundle(ctx context.Context, file string, as clade.Ref, p clade.Progress) (*clade.Carried, error) {
 	data, err := os.ReadFile(file)
