@@ -116,7 +116,7 @@ func checkMend(t *testing.T, g *shell, twin string) {
 // marks look for.
 func groups() []identitytest.Plant {
 	plants := identitytest.Plants()
-	all := make([]identitytest.Plant, 8)
+	all := make([]identitytest.Plant, 3)
 	for i, name := range slices.Sorted(maps.Keys(plants)) {
 		group := &all[i%len(all)]
 		if group.Files == nil {
@@ -129,6 +129,7 @@ func groups() []identitytest.Plant {
 
 // What Mend leaves is what is left on a disk, but for what it makes anew.
 func TestMendErasesAsOnADisk(t *testing.T) {
+	t.Parallel()
 	for _, p := range groups() {
 		dir, twin := grow(t, p), grow(t, p)
 		mkdir(t, filepath.Join(dir, "etc"))
@@ -138,6 +139,7 @@ func TestMendErasesAsOnADisk(t *testing.T) {
 }
 
 func TestMendTogether(t *testing.T) {
+	t.Parallel()
 	with(t, func(t *testing.T, programs func(*shell)) {
 		g := newShell(t, grow(t, identitytest.Together()))
 		programs(g)
@@ -150,6 +152,7 @@ func TestMendTogether(t *testing.T) {
 }
 
 func TestMendHostileNames(t *testing.T) {
+	t.Parallel()
 	with(t, func(t *testing.T, programs func(*shell)) {
 		outside := t.TempDir()
 		g := newShell(t, oddTree(t, outside))

@@ -108,6 +108,7 @@ func because(err error) string {
 
 // A mirror says what a rootfs.Tree says of the same files.
 func TestMirrorIsAsATree(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		dir, err := filepath.EvalSymlinks(t.TempDir())

@@ -99,12 +99,11 @@ func with(t *testing.T, test func(t *testing.T, programs func(*shell))) {
 }
 
 func TestReadIsAsOnADisk(t *testing.T) {
+	t.Parallel()
+	for _, p := range groups() {
+		checkRead(t, newShell(t, grow(t, p)))
+	}
 	with(t, func(t *testing.T, programs func(*shell)) {
-		for _, p := range groups() {
-			g := newShell(t, grow(t, p))
-			programs(g)
-			checkRead(t, g)
-		}
 		g := newShell(t, grow(t, identitytest.Together()))
 		programs(g)
 		checkRead(t, g)
@@ -161,6 +160,7 @@ func oddTree(t *testing.T, outside string) string {
 }
 
 func TestReadHostileNames(t *testing.T) {
+	t.Parallel()
 	with(t, func(t *testing.T, programs func(*shell)) {
 		g := newShell(t, oddTree(t, t.TempDir()))
 		programs(g)
@@ -178,6 +178,7 @@ func TestReadHostileNames(t *testing.T) {
 }
 
 func TestReadHugeFiles(t *testing.T) {
+	t.Parallel()
 	with(t, func(t *testing.T, programs func(*shell)) {
 		dir := t.TempDir()
 		for name, size := range map[string]int64{
@@ -216,6 +217,7 @@ func hugeDir(t *testing.T, dir string) {
 }
 
 func TestReadHugeDirectories(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	hugeDir(t, filepath.Join(dir, "tmp"))
 	mkdir(t, filepath.Join(dir, "etc"))
@@ -375,6 +377,7 @@ func TestReadTimeout(t *testing.T) {
 
 // A guest that has ever more to show comes to an end.
 func TestReadEndlessTree(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	deep := filepath.Join(dir, "var/log")
 	for range 100 {
