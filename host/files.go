@@ -23,6 +23,7 @@ const (
 	tmpDir          = "tmp"      // <operation>/: what is being built aside
 	keysDir         = "keys"
 	homeLock        = "home.lock"        // shared: placing; exclusive: sweeping
+	startLock       = "start.lock"       // held while a twin starts: one at a time
 	operationLock   = "lock"             // in tmp/<operation>: held while it lives
 	frozenFile      = "machine"          // in tmp/<operation>: whose heads it freezes
 	machineLock     = "command.lock"     // in machines/<id>: held by the command that works on it

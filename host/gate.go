@@ -12,6 +12,7 @@ import (
 	"github.com/clade-vm/clade/generalize"
 	"github.com/clade-vm/clade/identity"
 	"github.com/clade-vm/clade/store"
+	"golang.org/x/sys/unix"
 )
 
 // gate refuses to clone what is not proven to be without marks, unless spec
@@ -96,34 +97,42 @@ func (b *base) machineID(spec clade.CloneSpec) string {
 	return b.machine.MachineID
 }
 
-// collision refuses the start of m while a machine runs that has something of its
+// startGate refuses the start of m while a machine runs that has something of its
 // identity, which it names. The records' constraints keep apart what clade gives;
-// a machine-id is the guest's own, and known where it was read. Kind Exists.
-func (h *Host) collision(ctx context.Context, m *store.Machine, o clade.StartOptions) error {
+// a machine-id is the guest's own, and known where it was read. Twins pass one at a
+// time: call the returned func once m runs. Kinds: Exists, Busy.
+func (h *Host) startGate(ctx context.Context, m *store.Machine, o clade.StartOptions) (pass func(), err error) {
 	var all []*store.Machine
-	err := h.db.Read(ctx, func(tx *store.Tx) (err error) {
+	err = h.db.Read(ctx, func(tx *store.Tx) (err error) {
 		all, err = tx.Machines()
 		return err
 	})
+	twins := slices.DeleteFunc(all, func(other *store.Machine) bool { return other.ID == m.ID || collides(m, other, o) == "" })
+	if err != nil || len(twins) == 0 {
+		return func() {}, err
+	}
+	wait, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	f, err := lock(wait, h.path(startLock), unix.LOCK_EX)
 	if err != nil {
+		return nil, err
+	}
+	for _, other := range twins {
+		if err := h.mustNotRunBeside(ctx, m, other, o); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// mustNotRunBeside refuses m if other, of which it has something, runs.
+func (h *Host) mustNotRunBeside(ctx context.Context, m, other *store.Machine, o clade.StartOptions) error {
+	status, err := h.Driver.Status(ctx, h.place(other.ID))
+	if err != nil || status.State == clade.Stopped {
 		return err
 	}
-	for _, other := range all {
-		what := collides(m, other, o)
-		if other.ID == m.ID || what == "" {
-			continue
-		}
-		status, err := h.Driver.Status(ctx, h.place(other.ID))
-		if err != nil {
-			return err
-		}
-		if status.State == clade.Stopped {
-			continue
-		}
-		return &clade.Error{Kind: clade.Exists, Err: fmt.Errorf("machine %s is running and has the same %s", other.Name, what),
-			Hint: fmt.Sprintf("give one of them an identity of its own: clade mend %s; or start both all the same: --accept-twins", m.Name)}
-	}
-	return nil
+	return &clade.Error{Kind: clade.Exists, Err: fmt.Errorf("machine %s is running and has the same %s", other.Name, collides(m, other, o)),
+		Hint: fmt.Sprintf("give one of them an identity of its own: clade mend %s; or start both all the same: --accept-twins", m.Name)}
 }
 
 // collides names what of their identity two machines share; "" for nothing.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/clade-vm/clade"
@@ -278,6 +280,36 @@ func TestStartGate(t *testing.T) {
 	must(t, h, "start m")
 	if got := machine(t, h, "m").MachineID; got != id {
 		t.Errorf("m's machine-id is %q, want %q", got, id)
+	}
+}
+
+// Of twins that are started at the same time, one starts.
+func TestTwinsAtOnce(t *testing.T) {
+	h, _ := home(t)
+	must(t, h, "start m")
+	if err := h.Wait(ctx, "m", clade.WhenAgent, nil); err != nil {
+		t.Fatal(err)
+	}
+	names := []clade.Name{"a", "b", "c", "d"}
+	if _, err := h.Clone(ctx, clade.CloneSpec{Source: "m", Names: names, AcceptTwins: []string{clade.AllMarks}, Options: alone}, nil); err != nil {
+		t.Fatal(err)
+	}
+	must(t, h, "kill m")
+	var wg sync.WaitGroup
+	var started atomic.Int32
+	for _, name := range names {
+		wg.Go(func() {
+			err := h.Start(ctx, name, clade.StartOptions{}, nil)
+			if err == nil {
+				started.Add(1)
+			} else if !errors.Is(err, clade.Exists) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := started.Load(); n != 1 {
+		t.Errorf("%d of %d twins run, want one", n, len(names))
 	}
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/generalize"
@@ -57,10 +58,10 @@ func (h *Host) mendRunning(ctx context.Context, m *store.Machine, p clade.Progre
 	}
 	instance := newInstanceID()
 	report, err := live.Mend(ctx, g, marks, live.Identity{Hostname: m.Identity.Hostname, InstanceID: instance}, p)
-	if err != nil {
-		return nil, fileError("mend", "machine "+string(m.Name), err)
+	if report != nil && report.Verified { // also where only telling the guest's programs failed
+		err = errors.Join(err, h.db.Write(ctx, func(tx *store.Tx) error { return tx.Renew(m.ID, instance) }))
 	}
-	return report, h.db.Write(ctx, func(tx *store.Tx) error { return tx.Renew(m.ID, instance) })
+	return report, fileError("mend", "machine "+string(m.Name), err)
 }
 
 // notMended are the marks that a machine keeps when it is mended: the traces of

@@ -40,7 +40,12 @@ func (h *Host) Start(ctx context.Context, name clade.Name, o clade.StartOptions,
 	if status.State != clade.Stopped {
 		return h.connect(ctx, m.Network)
 	}
-	if err := errors.Join(h.collision(ctx, m, o), h.ready(ctx, m)); err != nil {
+	pass, err := h.startGate(ctx, m, o)
+	if err != nil {
+		return fileError("start", on, err)
+	}
+	defer pass()
+	if err := h.ready(ctx, m); err != nil {
 		return fileError("start", on, err)
 	}
 	accelerator, err := h.Accelerator(ctx, p)
