@@ -23,21 +23,23 @@ func TestRefusals(t *testing.T) {
 		disks func(t *testing.T) []Disk
 		kind  clade.Kind
 		text  string
+		hint  string
 	}{
-		{"nothing on it", func(t *testing.T) []Disk { return []Disk{zeros(t)} }, clade.NotFound, "none that clade knows"},
-		{"marked as having errors", marked, clade.Corrupt, "marked as having errors"},
-		{"corrupt superblock", scribbled, clade.Corrupt, "cannot be mounted"},
-		{"locked", locked, clade.Unsupported, "locked (LUKS)"},
+		{"nothing on it", func(t *testing.T) []Disk { return []Disk{zeros(t)} }, clade.NotFound, "none that clade knows", ""},
+		{"marked as having errors", marked, clade.Corrupt, "marked as having errors", "e2fsck -f on disk 0"},
+		{"corrupt superblock", scribbled, clade.Corrupt, "cannot be mounted", "e2fsck -f on disk 0"},
+		{"locked beside its /boot", lockedRoot, clade.Unsupported, "partition 2 of disk 0 is locked (LUKS)", "inside the running machine"},
+		{"hibernated", hibernated, clade.InUse, "partition 2 of disk 0: the guest is hibernated", "shut it down"},
 		{"two systems", func(t *testing.T) []Disk {
 			return []Disk{{Path: plain(t), Format: Raw}, {Path: plain(t), Format: Raw}}
-		}, clade.Invalid, "2 operating systems: 0 (Test Linux 1), 1 (Test Linux 1)"},
+		}, clade.Invalid, "2 operating systems: 0 (Test Linux 1), 1 (Test Linux 1)", "--system 0"},
 		{"the disk with /var is missing", func(t *testing.T) []Disk {
 			files := with(map[string]string{"etc/fstab": "UUID=00000000-0000-0000-0000-00000000000b /var ext4 defaults 0 2\n"})
 			return []Disk{{Path: ext4(t, grow(t, files, all), "64M"), Format: Raw}}
-		}, clade.NotFound, "on none of the disks"},
-		{"an image that ends too early", truncated, clade.Corrupt, ""},
-		{"an image without its tables", beheaded, clade.Corrupt, "cut off"},
-		{"an unknown mark", func(t *testing.T) []Disk { return nil }, clade.Invalid, "no-such-mark"},
+		}, clade.NotFound, "on none of the disks", "all disks"},
+		{"an image that ends too early", truncated, clade.Corrupt, "", "rescue system"},
+		{"an image without its tables", beheaded, clade.Corrupt, "cut off", ""},
+		{"an unknown mark", func(t *testing.T) []Disk { return nil }, clade.Invalid, "no-such-mark", "lists all marks"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -46,12 +48,13 @@ func TestRefusals(t *testing.T) {
 			if c.name == "an unknown mark" {
 				o.Enable = []string{"no-such-mark"}
 			}
-			began := time.Now()
 			_, err := a.Generalize(ctx, c.disks(t), o, nil)
 			if !errors.Is(err, c.kind) || !strings.Contains(fmt.Sprint(err), c.text) {
 				t.Errorf("Generalize: %v (%s), want %s: ...%s...", err, clade.KindOf(err), c.kind, c.text)
 			}
-			t.Logf("%v: %v; hint: %s", time.Since(began), err, clade.HintOf(err))
+			if hint := clade.HintOf(err); !strings.Contains(hint, c.hint) {
+				t.Errorf("the hint is %q, want ...%s...", hint, c.hint)
+			}
 			orphans(t)
 		})
 	}
@@ -82,6 +85,36 @@ func locked(t *testing.T) []Disk {
 	d := zeros(t)
 	patch(t, d.Path, 0, []byte("LUKS\xba\xbe\x00\x02"))
 	return []Disk{d}
+}
+
+// lockedRoot is a guest with all but /boot encrypted.
+func lockedRoot(t *testing.T) []Disk {
+	files := grow(t, map[string]string{"vmlinuz-6.1": "x", "grub/grub.cfg": "x"}, all)
+	return []Disk{{Path: gpt(t, 24, slice{start: 1, size: 10, content: ext4(t, files, "10M")},
+		slice{start: 12, size: 8, content: locked(t)[0].Path}), Format: Raw}}
+}
+
+func hibernated(t *testing.T) []Disk {
+	swap := zeros(t).Path
+	patch(t, swap, 4086, []byte("S1SUSPEND"))
+	return []Disk{{Path: mbr(t, 80, 1, slice{start: 1, size: 64, content: plain(t)}, slice{start: 70, size: 2, content: swap}), Format: Raw}}
+}
+
+// TestChoice generalizes one of two systems: the disk of the other stays as it is.
+func TestChoice(t *testing.T) {
+	a, ctx := boot(t)
+	disks := []Disk{{Path: plain(t), Format: Raw}, {Path: plain(t), Format: Raw}}
+	before := digest(t, disks[0].Path)
+	if _, err := a.Generalize(ctx, disks, Options{System: "1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	gone(t, disks[1].Path)
+	if digest(t, disks[0].Path) != before {
+		t.Error("the disk of the system that was not chosen was written")
+	}
+	if _, err := a.Generalize(ctx, disks, Options{System: "2"}, nil); !errors.Is(err, clade.Invalid) || !strings.Contains(fmt.Sprint(err), "0 (Test Linux 1)") {
+		t.Errorf("a system that is not there: %v (%s), want invalid, and those that are", err, clade.KindOf(err))
+	}
 }
 
 func truncated(t *testing.T) []Disk {

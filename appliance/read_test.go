@@ -24,7 +24,7 @@ func TestReadMany(t *testing.T) {
 		files := with(map[string]string{"etc/machine-id": id + "\n", "etc/hostname": fmt.Sprintf("web-%d\n", i)})
 		machines = append(machines, []Disk{{Path: ext4(t, grow(t, files, all), "64M"), Format: Raw}})
 	}
-	machines = append(machines, marked(t), locked(t))
+	machines = append(machines, marked(t), lockedRoot(t))
 	for _, m := range machines {
 		before = append(before, digest(t, m[0].Path))
 	}

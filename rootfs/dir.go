@@ -100,7 +100,7 @@ func (d *directory) entry() (fs.DirEntry, error) {
 	if name == "." || name == ".." {
 		return nil, nil
 	}
-	e := &entry{tree: d.tree, name: path.Join(d.name, name), kind: kind(number)}
+	e := &entry{tree: d.tree, dir: d.name, name: name, kind: kind(number)}
 	if number == unix.DT_UNKNOWN { // this file system does not tell
 		fi, err := e.Info()
 		if err != nil {
@@ -113,13 +113,13 @@ func (d *directory) entry() (fs.DirEntry, error) {
 
 // An entry is a name in a directory of a Tree.
 type entry struct {
-	tree *Tree
-	name string // from the root of the tree
-	kind fs.FileMode
+	tree      *Tree
+	dir, name string
+	kind      fs.FileMode
 }
 
-func (e *entry) Name() string               { return path.Base(e.name) }
+func (e *entry) Name() string               { return e.name }
 func (e *entry) IsDir() bool                { return e.kind.IsDir() }
 func (e *entry) Type() fs.FileMode          { return e.kind }
-func (e *entry) Info() (fs.FileInfo, error) { return e.tree.Lstat(e.name) }
+func (e *entry) Info() (fs.FileInfo, error) { return e.tree.Lstat(path.Join(e.dir, e.name)) }
 func (e *entry) String() string             { return fs.FormatDirEntry(e) }

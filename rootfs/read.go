@@ -165,12 +165,16 @@ type glob struct {
 // in finds the matches of parts below dir.
 func (g *glob) in(dir string, parts []string) error {
 	part, rest := parts[0], parts[1:]
-	if !strings.ContainsAny(part, `*?[\`) {
+	wild := strings.IndexAny(part, `*?[\`)
+	if wild < 0 {
 		return g.at(path.Join(dir, part), rest)
 	}
 	err := eachEntry(g.fsys, dir, func(e fs.DirEntry) error {
 		if g.scanned++; g.scanned > maxScan {
 			return &fs.PathError{Op: "glob", Path: g.pattern, Err: ErrLimit}
+		}
+		if !strings.HasPrefix(e.Name(), part[:wild]) { // most names of a large directory
+			return nil
 		}
 		if ok, _ := path.Match(part, e.Name()); !ok {
 			return nil

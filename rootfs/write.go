@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile replaces the file that name leads to by one with this content, or
@@ -159,26 +161,32 @@ func (t *Tree) Clear(name string) error {
 	if real == "." {
 		return &fs.PathError{Op: "clear", Path: name, Err: fs.ErrInvalid}
 	}
-	for {
-		var names []string
+	dir, err := t.root.Open(real)
+	if err != nil {
+		return t.did("clear", name, err)
+	}
+	defer dir.Close()
+	for left := true; left; {
+		left = false
 		err := eachEntry(t, real, func(e fs.DirEntry) error {
-			if names = append(names, path.Join(real, e.Name())); len(names) == batch {
-				return fs.SkipAll
-			}
-			return nil
+			left = true // or a file system that loses its place hides more
+			return t.removeIn(dir, real, e)
 		})
-		if err != nil && err != fs.SkipAll {
+		if err != nil {
 			return err
 		}
-		for _, n := range names {
-			if err := t.did("remove", n, t.root.RemoveAll(n)); err != nil {
-				return err
-			}
-		}
-		if len(names) == 0 {
-			return nil
-		}
 	}
+	return nil
+}
+
+// removeIn removes an entry of the open directory of the name real, and all below
+// it.
+func (t *Tree) removeIn(dir *os.File, real string, e fs.DirEntry) error {
+	name := path.Join(real, e.Name())
+	if e.IsDir() {
+		return t.did("remove", name, t.root.RemoveAll(name))
+	}
+	return t.did("remove", name, unix.Unlinkat(int(dir.Fd()), e.Name(), 0))
 }
 
 // MkdirAll makes a directory, and those above it, with the permissions perm. One

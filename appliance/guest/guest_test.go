@@ -141,6 +141,7 @@ func TestRecognize(t *testing.T) {
 		{"vfat", block(map[int]string{67: "\x34\x12\xcd\xab", 71: "EFI        ", 82: "FAT32   ", 510: "\x55\xaa"}), superblock{format: vfat, uuid: "ABCD-1234", label: "EFI"}, false},
 		{"fat16", block(map[int]string{39: "\x34\x12\xcd\xab", 43: "OLD        ", 54: "FAT16   ", 510: "\x55\xaa"}), superblock{format: vfat, uuid: "ABCD-1234", label: "OLD"}, false},
 		{"swap", block(map[int]string{4086: "SWAPSPACE2", 1036: rawUUID}), superblock{format: swap, uuid: uuid}, false},
+		{"hibernated", block(map[int]string{4086: "S1SUSPEND\x00"}), superblock{format: swap}, true},
 		{"luks over an old ext4", block(map[int]string{0: "LUKS\xba\xbe", 0x438: "\x53\xef"}), superblock{format: luks}, false},
 		{"lvm", block(map[int]string{512: "LABELONE"}), superblock{format: lvm}, false},
 		{"nothing", block(nil), superblock{}, false},

@@ -85,6 +85,8 @@ func recognize(b []byte) superblock {
 		return superblock{format: btrfs, uuid: dashed(b[0x10020:0x10030]), label: text(b[0x1012b:0x1022b]), replay: log != 0}
 	case at(4086, "SWAPSPACE2"):
 		return superblock{format: swap, uuid: dashed(b[1036:1052]), label: text(b[1052:1068])}
+	case at(4086, "S1SUSPEND"), at(4086, "S2SUSPEND"), at(4086, "ULSUSPEND"), at(4086, "LINHIB0001"):
+		return superblock{format: swap, trouble: errors.New("the guest is hibernated: its memory is on it, and its file systems are in use")}
 	case at(510, "\x55\xaa") && at(82, "FAT32   "):
 		return superblock{format: vfat, uuid: serialOf(b[67:71]), label: text(b[71:82])}
 	case at(510, "\x55\xaa") && at(54, "FAT1"):

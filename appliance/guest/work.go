@@ -35,6 +35,7 @@ func (s *server) read(req Request) (result *Machine, notes []string, err error) 
 		return nil, m.notes, err
 	}
 	defer func() { err = errors.Join(err, tree.Close(), at.unmount()) }()
+	m.noteEach(m.awake())
 	result = &Machine{System: sys.name}
 	if result.Reading, err = identity.Read(tree); err != nil {
 		return nil, m.notes, err
@@ -60,12 +61,26 @@ func (s *server) generalize(req Request, tell clade.Progress) (*generalize.Repor
 	if err != nil {
 		return nil, m.notes, err
 	}
+	if err := m.awake(); err != nil {
+		return nil, m.notes, err
+	}
 	report, err := m.erase(sys, marks, tell)
 	if err != nil {
 		return nil, m.notes, err
 	}
 	tell(clade.Event{Step: "generalize", Note: "prove it"})
 	return report, m.notes, m.verify(sys, report)
+}
+
+// awake refuses a guest that is hibernated: what is changed under it would be undone
+// or torn when it wakes up, and every twin would wake up as the same machine.
+func (m *machine) awake() error {
+	for _, v := range m.volumes {
+		if v.format == swap && v.trouble != nil {
+			return &clade.Error{Op: "generalize", On: v.String(), Kind: clade.InUse, Err: v.trouble, Hint: "boot the machine and shut it down"}
+		}
+	}
+	return nil
 }
 
 // erase mounts the guest for writing, does the work, and unmounts it.
