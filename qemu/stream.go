@@ -47,7 +47,7 @@ func (d *Driver) stream(ctx context.Context, p hypervisor.Place, slot int, tell 
 	id := "stream-" + diskName(slot)
 	begun := false
 	for {
-		j, err := d.streamJob(ctx, p, slot, id, &begun)
+		j, err := d.streamJob(ctx, p, slot, id, &begun, tell)
 		if ctx.Err() != nil {
 			return errors.Join(context.Cause(ctx), cancelJob(p, id))
 		}
@@ -57,7 +57,6 @@ func (d *Driver) stream(ctx context.Context, p hypervisor.Place, slot int, tell 
 		if j == nil {
 			return nil
 		}
-		tell(j.Current, j.Total)
 		select {
 		case <-ctx.Done():
 		case <-time.After(streamPoll):
@@ -66,8 +65,9 @@ func (d *Driver) stream(ctx context.Context, p hypervisor.Place, slot int, tell 
 }
 
 // streamJob looks at the job of a disk, and begins it where there is none. It
-// returns nil when the disk rests on nothing.
-func (d *Driver) streamJob(ctx context.Context, p hypervisor.Place, slot int, id string, begun *bool) (*job, error) {
+// returns nil when the disk rests on nothing. Also of a job that has ended it tells
+// how far it came, since a short one ends between two looks.
+func (d *Driver) streamJob(ctx context.Context, p hypervisor.Place, slot int, id string, begun *bool, tell func(done, total int64)) (*job, error) {
 	c, err := dial(ctx, p, controlSocket)
 	if err != nil {
 		return nil, err
@@ -76,6 +76,9 @@ func (d *Driver) streamJob(ctx context.Context, p hypervisor.Place, slot int, id
 	j, err := findJob(ctx, c, id)
 	if err != nil {
 		return nil, err
+	}
+	if j != nil {
+		tell(j.Current, j.Total)
 	}
 	if j != nil && j.Status == "concluded" {
 		if err := c.Execute(ctx, "job-dismiss", object{"id": id}, nil); err != nil {
@@ -103,6 +106,7 @@ func (d *Driver) streamJob(ctx context.Context, p hypervisor.Place, slot int, id
 	}
 	*begun = true
 	err = c.Execute(ctx, "block-stream", object{"job-id": id, "device": heads[slot].node, "on-error": "report", "auto-dismiss": false}, nil)
+	tell(0, 0)
 	return &job{ID: id}, err
 }
 
