@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"io"
 	"os"
 	"reflect"
@@ -78,9 +79,34 @@ func TestParseGroupUnsupported(t *testing.T) {
 	}
 }
 
+// smallVolume is the least that is a physical volume of a group with this text.
+func smallVolume(text string) []byte {
+	const area = 1024
+	text += strings.Repeat(" ", max(0, 512-len(text))) // no area is shorter
+	b := make([]byte, area+512+len(text))
+	label := b[512:]
+	copy(label, "LABELONE")
+	label[20] = 32
+	copy(label[24:], "LVM2 001"+strings.Repeat("u", 32))
+	for i, n := range []uint64{1 << 20, 0, 0, 0, area, uint64(512 + len(text))} { // a data area, the end, a metadata area
+		binary.LittleEndian.PutUint64(label[72+8*i:], n)
+	}
+	copy(b[area+4:], lvmMagic)
+	binary.LittleEndian.PutUint64(b[area+40:], 512)
+	binary.LittleEndian.PutUint64(b[area+48:], uint64(len(text)))
+	copy(b[area+512:], text)
+	return b
+}
+
+const smallGroup = `vg { seqno = 1 extent_size = 8 physical_volumes { p { id = "x" pe_start = 1 } } logical_volumes {
+	l { status = ["VISIBLE"] segment_count = 1 segment1 { type = "striped" start_extent = 0 extent_count = 1 stripes = ["p", 0] } } } }`
+
 func FuzzReadPhysical(f *testing.F) {
-	b := physicalVolume(f, "pv1")
-	f.Add(b[:16<<10])
+	small := smallVolume(smallGroup)
+	if _, g, err := readPhysical(bytes.NewReader(small)); err != nil || g == nil || g.name != "vg" {
+		f.Fatalf("the seed: %+v, %v", g, err)
+	}
+	f.Add(small)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, g, err := readPhysical(bytes.NewReader(b))
 		if err == nil && g != nil && !lvmName(g.name) {
@@ -90,14 +116,16 @@ func FuzzReadPhysical(f *testing.F) {
 }
 
 func FuzzParseGroup(f *testing.F) {
-	f.Add(`vg { seqno = 1 extent_size = 8 physical_volumes { p { id = "x" pe_start = 1 } } logical_volumes {
-		l { status = ["VISIBLE"] segment_count = 1 segment1 { type = "striped" start_extent = 0 extent_count = 1 stripes = ["p", 0] } } } }`)
+	f.Add(smallGroup)
 	f.Fuzz(func(t *testing.T, text string) {
 		g, err := parseGroup(text)
 		if err != nil {
 			return
 		}
 		for _, l := range g.volumes {
+			if table, why := l.table(map[string]*volume{"x": {device: "/dev/vda"}}); (table == nil) != (why != "") {
+				t.Errorf("table %v, %q", table, why)
+			}
 			for _, p := range l.pieces {
 				if p.start < 0 || p.length < 0 || len(p.stripes) == 0 {
 					t.Errorf("let through %+v", p)
