@@ -26,6 +26,7 @@ var floors = map[string]string{
 	"lineage":                   "",
 	"qcow2":                     "",
 	"bundle":                    "qcow2",
+	"foreign":                   "qcow2",
 	"qmp":                       "",
 	"qmp/qga":                   "qmp",
 	"recipe":                    "",

@@ -1,5 +1,5 @@
-// Package image brings disk images in, copies them, makes chains of them one
-// file, and measures them.
+// Package image brings disk images in and hands them out, copies them, makes
+// chains of them one file, and measures them.
 //
 // It adapts qemu-img, which is always told the format: nothing is probed. Foreign
 // images, which are hostile, it is handed open, by no name that could change: what
