@@ -16,8 +16,15 @@ import (
 	"github.com/clade-vm/clade/qcow2"
 )
 
-// A fleet is linked clones of a master that has every mark, and the appliance
-// that reads them.
+// server are the marks of an ordinary server that has run for a while.
+var server = []string{
+	"hostname", "hosts", "mailname", "machine-id", "random-seed", "ssh-host-keys", "ssh-authorized-keys", "snakeoil", "netplan-mac",
+	"cloud-init-instance", "cloud-init-state", "cloud-init-logs", "dhclient-leases", "networkd-leases", "iscsi-initiator",
+	"popularity-contest", "passwd-backups", "histories", "sudo-state", "logrotate-state", "login-records", "journal", "logs",
+	"apt-cache", "apt-lists", "tmp", "mail-spool", "locate-database",
+}
+
+// A fleet is linked clones of a server, and the appliance that reads them.
 type fleet struct {
 	*testing.B
 	vm     *appliance.Appliance
@@ -26,14 +33,9 @@ type fleet struct {
 
 func newFleet(b *testing.B, clones int) *fleet {
 	b.Helper()
-	tree, dir := b.TempDir(), b.TempDir()
-	plants := identitytest.Together()
-	plants.Files["etc/os-release"], plants.Files["usr/bin/true"] = "PRETTY_NAME=\"Bench Linux\"\n", ""
-	if err := identitytest.Grow(tree, plants); err != nil {
-		b.Fatal(err)
-	}
+	dir := b.TempDir()
 	master := filepath.Join(dir, "master.img")
-	tool(b, "/usr/sbin/mke2fs", "-q", "-t", "ext4", "-d", tree, master, "2G")
+	tool(b, "/usr/sbin/mke2fs", "-q", "-t", "ext4", "-d", serverTree(b), master, "2G")
 	f := &fleet{B: b, vm: &appliance.Appliance{Dir: cache(b), Init: program(b)}}
 	overlay, err := qcow2.Overlay{Virtual: 2 * clade.GiB, Backing: "master.img", BackingFormat: "raw"}.Render()
 	if err != nil {
@@ -48,6 +50,36 @@ func newFleet(b *testing.B, clones int) *fleet {
 	}
 	f.read(1) // the kernel is found, and the initramfs made
 	return f
+}
+
+// serverTree grows the server's marks among files like those of a Debian system.
+func serverTree(b *testing.B) string {
+	b.Helper()
+	tree := b.TempDir()
+	all := identitytest.Plants()
+	for _, mark := range server {
+		plant, ok := all[mark]
+		if !ok {
+			b.Fatalf("no plant %s", mark)
+		}
+		if err := identitytest.Grow(tree, plant); err != nil {
+			b.Fatal(err)
+		}
+	}
+	files := map[string]string{"etc/os-release": "PRETTY_NAME=\"Bench Linux\"\n"}
+	for _, dir := range []string{"etc", "etc/default", "etc/systemd/system", "usr/bin", "usr/lib/systemd/system", "var/lib/dpkg/info", "home/ann"} {
+		for i := range 100 {
+			files[fmt.Sprintf("%s/file-%d", dir, i)] = "text\n"
+		}
+	}
+	for i := range 60 {
+		files[fmt.Sprintf("var/lib/package-%d/state", i)] = "text\n"
+		files[fmt.Sprintf("etc/package-%d/conf", i)] = "text\n"
+	}
+	if err := identitytest.Grow(tree, identitytest.Plant{Files: files}); err != nil {
+		b.Fatal(err)
+	}
+	return tree
 }
 
 // cache is where the appliance's kernel is kept between runs.
