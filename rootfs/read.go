@@ -182,7 +182,10 @@ func (g *glob) in(dir string, parts []string) error {
 		if len(rest) > 0 && !e.IsDir() && e.Type()&fs.ModeSymlink == 0 {
 			return nil
 		}
-		return g.at(path.Join(dir, e.Name()), rest)
+		if len(rest) == 0 {
+			return g.take(path.Join(dir, e.Name()))
+		}
+		return g.in(path.Join(dir, e.Name()), rest)
 	})
 	if Absent(err) {
 		return nil
@@ -190,7 +193,8 @@ func (g *glob) in(dir string, parts []string) error {
 	return err
 }
 
-// at goes on below name, or takes it where nothing is left of the pattern.
+// at goes on below name, or takes it where nothing is left of the pattern and it
+// is there.
 func (g *glob) at(name string, rest []string) error {
 	if len(rest) > 0 {
 		return g.in(name, rest)
@@ -202,6 +206,10 @@ func (g *glob) at(name string, rest []string) error {
 	if err != nil {
 		return err
 	}
+	return g.take(name)
+}
+
+func (g *glob) take(name string) error {
 	if len(g.found) == g.limit {
 		return &fs.PathError{Op: "glob", Path: g.pattern, Err: ErrLimit}
 	}
