@@ -11,12 +11,14 @@ package store
 import (
 	"context"
 	"database/sql"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,11 +27,26 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-//go:embed schema.sql
-var schema string
+// schema holds the steps that make a database what this clade knows: file N.sql
+// takes it from an earlier version to N. What has landed never changes; a change
+// is a new file.
+//
+//go:embed schema/*.sql
+var schema embed.FS
 
-// version is the schema's, kept in SQLite's user_version.
-const version = 1
+// steps returns the numbers of the steps after version at, in their order.
+func steps(at int) (list []int, err error) {
+	files, err := schema.ReadDir("schema")
+	for _, f := range files {
+		n, bad := strconv.Atoi(strings.TrimSuffix(f.Name(), ".sql"))
+		if n > at {
+			list = append(list, n)
+		}
+		err = errors.Join(err, bad)
+	}
+	slices.Sort(list)
+	return list, err
+}
 
 // A DB is an open database. It is safe for concurrent use; Close it.
 type DB struct {
@@ -68,22 +85,41 @@ func Open(ctx context.Context, path string) (*DB, error) {
 // Close releases the database. It may be called twice.
 func (d *DB) Close() error { return d.sql.Close() }
 
+// migrate brings the database to the newest version, kept in SQLite's user_version:
+// all steps or none.
 func (d *DB) migrate(ctx context.Context) error {
-	at, err := d.at(ctx)
-	if err != nil || at == version {
+	all, err := steps(0)
+	if err != nil {
 		return err
 	}
-	if at > version {
-		return &clade.Error{Kind: clade.Unsupported, Err: fmt.Errorf("it was made by a newer clade (schema %d, this one knows %d)", at, version),
+	newest := all[len(all)-1]
+	at, err := d.at(ctx)
+	if err != nil || at == newest {
+		return err
+	}
+	if at > newest {
+		return &clade.Error{Kind: clade.Unsupported, Err: fmt.Errorf("it was made by a newer clade (schema %d, this one knows %d)", at, newest),
 			Hint: "use the newer clade, or another home (--home)"}
 	}
 	return d.Write(ctx, func(tx *Tx) error {
 		var at int // another command may have been first
-		if err := tx.sql.QueryRowContext(ctx, "PRAGMA user_version").Scan(&at); err != nil || at == version {
+		if err := tx.sql.QueryRowContext(ctx, "PRAGMA user_version").Scan(&at); err != nil {
 			return err
 		}
-		_, err := tx.sql.ExecContext(ctx, schema+fmt.Sprintf("\nPRAGMA user_version = %d;", version))
-		return err
+		missing, err := steps(at)
+		if err != nil {
+			return err
+		}
+		for _, n := range missing {
+			text, err := schema.ReadFile(fmt.Sprintf("schema/%d.sql", n))
+			if err != nil {
+				return err
+			}
+			if _, err := tx.sql.ExecContext(ctx, fmt.Sprintf("%s\nPRAGMA user_version = %d;", text, n)); err != nil {
+				return fmt.Errorf("schema step %d: %w", n, err)
+			}
+		}
+		return nil
 	})
 }
 

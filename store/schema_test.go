@@ -1,0 +1,60 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/store"
+)
+
+// raw runs SQL on a database file without the store.
+func raw(t *testing.T, path, text string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFirstSchemaIsBroughtForward opens a database of the first clade: what it
+// held is there, and what came since works in it.
+func TestFirstSchemaIsBroughtForward(t *testing.T) {
+	first, err := os.ReadFile("schema/1.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "db")
+	raw(t, path, string(first)+`
+		PRAGMA user_version = 1;
+		INSERT INTO networks (name, subnet, nat, created) VALUES ('old', '10.80.0.0/16', 1, 1);`)
+	db := open(t, path)
+	err = db.Read(t.Context(), func(tx *store.Tx) error {
+		list, err := tx.Networks()
+		if err == nil && (len(list) != 1 || list[0].Name != "old") {
+			t.Errorf("Networks = %v, want the one that was there", list)
+		}
+		return err
+	})
+	if err := errors.Join(err, add(db, machine(1))); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	raw(t, path, "PRAGMA user_version = 9999")
+	db, err := store.Open(t.Context(), path)
+	if !errors.Is(err, clade.Unsupported) {
+		t.Errorf("Open(a database of a newer clade) = %v, %v; want kind %q", db, err, clade.Unsupported)
+	}
+}
