@@ -46,6 +46,7 @@ type Layer struct {
 	Changed     int64           `json:"changed"`  // ctime, nanoseconds since 1970
 	Sealed      bool            `json:"sealed"`
 	Attestation json.RawMessage `json:"attestation,omitempty"`
+	Verified    time.Time       `json:"verified,omitzero"` // when its content was last read and was what was sealed
 	Created     time.Time       `json:"created"`
 }
 

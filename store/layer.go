@@ -13,14 +13,17 @@ func (tx *Tx) Layers() ([]*clade.Layer, error) {
 	err := tx.all(func(rows *sql.Rows) error {
 		var l clade.Layer
 		var parent sql.NullString
-		var created int64
+		var created, verified int64
 		var attestation []byte
-		err := rows.Scan(&l.ID, &parent, &l.Origin, &l.Digest, &l.Virtual, &l.Size, &l.Allocated, &l.Inode, &l.Modified, &l.Changed, &l.Sealed, &attestation, &created)
+		err := rows.Scan(&l.ID, &parent, &l.Origin, &l.Digest, &l.Virtual, &l.Size, &l.Allocated, &l.Inode, &l.Modified, &l.Changed, &l.Sealed, &attestation, &verified, &created)
 		l.Attestation = attestation
+		if verified != 0 {
+			l.Verified = time.Unix(0, verified).UTC()
+		}
 		l.Parent, l.Created = parent.String, time.Unix(0, created).UTC()
 		list = append(list, &l)
 		return err
-	}, `SELECT id, parent, origin, digest, virtual, size, allocated, inode, modified, changed, sealed, attestation, created
+	}, `SELECT id, parent, origin, digest, virtual, size, allocated, inode, modified, changed, sealed, attestation, verified, created
 	    FROM layers ORDER BY created, id`)
 	return list, err
 }
@@ -37,6 +40,12 @@ func (tx *Tx) AddLayer(l *clade.Layer) error {
 func (tx *Tx) SealLayer(l *clade.Layer) error {
 	_, err := tx.exec(`UPDATE layers SET digest = ?, size = ?, allocated = ?, inode = ?, modified = ?, changed = ?, sealed = 1 WHERE id = ?`,
 		l.Digest, int64(l.Size), int64(l.Allocated), int64(l.Inode), l.Modified, l.Changed, l.ID)
+	return err
+}
+
+// VerifyLayer records that the layer's content was read at that time and was right.
+func (tx *Tx) VerifyLayer(id string, at time.Time) error {
+	_, err := tx.exec("UPDATE layers SET verified = ? WHERE id = ?", at.UnixNano(), id)
 	return err
 }
 

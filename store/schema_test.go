@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/store"
@@ -36,7 +37,8 @@ func TestFirstSchemaIsBroughtForward(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	raw(t, path, string(first)+`
 		PRAGMA user_version = 1;
-		INSERT INTO networks (name, subnet, nat, created) VALUES ('old', '10.80.0.0/16', 1, 1);`)
+		INSERT INTO networks (name, subnet, nat, created) VALUES ('old', '10.80.0.0/16', 1, 1);
+		INSERT INTO layers (id, origin, digest, virtual, size, allocated, inode, modified, changed, sealed, created) VALUES ('l', '', '', 1, 1, 1, 1, 1, 1, 1, 1);`)
 	db := open(t, path)
 	err = db.Read(t.Context(), func(tx *store.Tx) error {
 		list, err := tx.Networks()
@@ -48,6 +50,33 @@ func TestFirstSchemaIsBroughtForward(t *testing.T) {
 	if err := errors.Join(err, add(db, machine(1))); err != nil {
 		t.Error(err)
 	}
+	if l := layer(t, db); !l.Verified.IsZero() {
+		t.Errorf("a layer of before was verified at %v, want never", l.Verified)
+	}
+	at := time.Unix(7, 8).UTC()
+	if err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.VerifyLayer("l", at) }); err != nil {
+		t.Fatal(err)
+	}
+	if l := layer(t, db); l.Verified != at {
+		t.Errorf("verified at %v, want %v", l.Verified, at)
+	}
+}
+
+// layer returns the one layer there is.
+func layer(t *testing.T, db *store.DB) (l *clade.Layer) {
+	t.Helper()
+	err := db.Read(t.Context(), func(tx *store.Tx) error {
+		list, err := tx.Layers()
+		if err == nil && len(list) != 1 {
+			t.Fatalf("%d layers, want 1", len(list))
+		}
+		l = list[0]
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func TestNewerSchemaIsRefused(t *testing.T) {
