@@ -79,7 +79,13 @@ type Disk struct {
 	Layer   string `json:"layer,omitempty"` // the id of the layer it rests on
 	Base    string `json:"base,omitempty"`  // the layer the clone was made on, to which a reset goes back
 	Depth   int    `json:"depth"`           // layers below the head
+	Label   string `json:"label,omitempty"` // of a data disk: that of its file system; empty: a system disk
+	Mount   string `json:"mount,omitempty"` // of a data disk: where it is mounted in the guest
 }
+
+// Data reports whether d is a data disk: no reset, rebase or restore touches it, and
+// neither a template nor a clone has it unless that was asked for.
+func (d Disk) Data() bool { return d.Label != "" }
 
 // Reading is a machine's identity as the running guest itself tells it, through
 // the guest agent. Values come from the guest: validated, bounded, not trusted.

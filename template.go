@@ -28,6 +28,8 @@ type TemplateDisk struct {
 	Slot    int    `json:"slot"`
 	Layer   string `json:"layer"`
 	Virtual Bytes  `json:"virtual"`
+	Label   string `json:"label,omitempty"` // of a data disk, as in Disk
+	Mount   string `json:"mount,omitempty"`
 }
 
 // A Layer is an immutable, sealed disk image file; it may rest on one parent.
@@ -42,8 +44,9 @@ type Layer struct {
 	Size        Bytes           `json:"size"`      // the file's length
 	Allocated   Bytes           `json:"allocated"` // what it takes on the host's disk
 	Inode       uint64          `json:"inode"`
-	Modified    int64           `json:"modified"` // mtime, nanoseconds since 1970
-	Changed     int64           `json:"changed"`  // ctime, nanoseconds since 1970
+	Modified    int64           `json:"modified"`         // mtime, nanoseconds since 1970
+	Changed     int64           `json:"changed"`          // ctime, nanoseconds since 1970
+	Verity      string          `json:"verity,omitempty"` // what the kernel measured of the file (fs-verity), where it can
 	Sealed      bool            `json:"sealed"`
 	Attestation json.RawMessage `json:"attestation,omitempty"`
 	Verified    time.Time       `json:"verified,omitzero"` // when its content was last read and was what was sealed

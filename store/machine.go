@@ -60,7 +60,7 @@ func (tx *Tx) machines(where string, args ...any) ([]*Machine, error) {
 		var id, head string
 		var d clade.Disk
 		var layer, base sql.NullString
-		if err := rows.Scan(&id, &d.Slot, &d.Serial, &head, &layer, &base, &d.Virtual); err != nil {
+		if err := rows.Scan(&id, &d.Slot, &d.Serial, &head, &layer, &base, &d.Virtual, &d.Label, &d.Mount); err != nil {
 			return err
 		}
 		d.Layer, d.Base = layer.String, base.String
@@ -68,7 +68,7 @@ func (tx *Tx) machines(where string, args ...any) ([]*Machine, error) {
 			m.Disks, m.Heads = append(m.Disks, d), append(m.Heads, head)
 		}
 		return nil
-	}, "SELECT machine, slot, serial, head, layer, base, virtual FROM disks "+filter+" ORDER BY machine, slot", arg...)
+	}, "SELECT machine, slot, serial, head, layer, base, virtual, label, mount FROM disks "+filter+" ORDER BY machine, slot", arg...)
 	return list, err
 }
 
@@ -112,8 +112,8 @@ func (tx *Tx) AddMachine(m *Machine) error {
 		return tx.taken(m, err)
 	}
 	for i, d := range m.Disks {
-		if _, err := tx.exec("INSERT INTO disks (machine, slot, serial, head, layer, base, virtual) VALUES (?,?,?,?,?,?,?)",
-			m.ID, d.Slot, d.Serial, m.Heads[i], null(d.Layer), null(d.Base), int64(d.Virtual)); err != nil {
+		if _, err := tx.exec("INSERT INTO disks (machine, slot, serial, head, layer, base, virtual, label, mount) VALUES (?,?,?,?,?,?,?,?,?)",
+			m.ID, d.Slot, d.Serial, m.Heads[i], null(d.Layer), null(d.Base), int64(d.Virtual), d.Label, d.Mount); err != nil {
 			return explain("record", "disk of machine "+string(m.Name), err)
 		}
 	}

@@ -34,13 +34,13 @@ func (tx *Tx) Snapshots(machine string) ([]*clade.Snapshot, error) {
 		var k key
 		var d clade.Disk
 		var base sql.NullString
-		err := rows.Scan(&k.machine, &k.name, &d.Slot, &d.Layer, &base, &d.Virtual)
+		err := rows.Scan(&k.machine, &k.name, &d.Slot, &d.Layer, &base, &d.Virtual, &d.Label, &d.Mount)
 		d.Base = base.String
 		if s := byKey[k]; s != nil {
 			s.Disks = append(s.Disks, d)
 		}
 		return err
-	}, "SELECT s.machine, s.name, s.slot, s.layer, s.base, s.virtual FROM snapshot_disks s "+where+" ORDER BY s.machine, s.name, s.slot", args...)
+	}, "SELECT s.machine, s.name, s.slot, s.layer, s.base, s.virtual, s.label, s.mount FROM snapshot_disks s "+where+" ORDER BY s.machine, s.name, s.slot", args...)
 	return list, err
 }
 
@@ -56,8 +56,8 @@ func (tx *Tx) AddSnapshot(machine string, s *clade.Snapshot) error {
 		return err
 	}
 	for _, d := range s.Disks {
-		if _, err := tx.exec("INSERT INTO snapshot_disks (machine, name, slot, layer, base, virtual) VALUES (?,?,?,?,?,?)",
-			machine, string(s.Name), d.Slot, d.Layer, null(d.Base), int64(d.Virtual)); err != nil {
+		if _, err := tx.exec("INSERT INTO snapshot_disks (machine, name, slot, layer, base, virtual, label, mount) VALUES (?,?,?,?,?,?,?,?)",
+			machine, string(s.Name), d.Slot, d.Layer, null(d.Base), int64(d.Virtual), d.Label, d.Mount); err != nil {
 			return err
 		}
 	}

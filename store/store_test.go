@@ -170,3 +170,41 @@ func TestDatabaseIsPrivate(t *testing.T) {
 		t.Errorf("mode = %v (%v), want nothing for others: user data may be secret", st.Mode(), err)
 	}
 }
+
+// TestDataDisksComeBackWhole: what a disk is for is kept with machines, templates
+// and snapshots; no machine has a label twice.
+func TestDataDisksComeBackWhole(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "db"))
+	m := machine(1)
+	m.Disks = append(m.Disks, clade.Disk{Slot: 1, Serial: "s", Layer: "a", Virtual: clade.GiB, Label: "home", Mount: "/home"})
+	m.Heads = append(m.Heads, "disk1-0.qcow2")
+	tpl := &clade.Template{Name: "t", Version: "1", Disks: []clade.TemplateDisk{{Slot: 1, Layer: "a", Virtual: clade.GiB, Label: "home", Mount: "/home"}}}
+	moment := &clade.Snapshot{Name: "s", Disks: []clade.Disk{{Slot: 1, Layer: "a", Virtual: clade.GiB, Label: "home", Mount: "/home"}}}
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
+		return errors.Join(tx.AddLayer(&clade.Layer{ID: "a"}), tx.AddMachine(m), tx.AddTemplate(tpl), tx.AddSnapshot(m.ID, moment))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Read(t.Context(), func(tx *store.Tx) error {
+		got, err := tx.Machine(m.Name)
+		kept, err2 := tx.Template(clade.Ref{Name: "t"})
+		list, err3 := tx.Snapshots(m.ID)
+		if err := errors.Join(err, err2, err3); err != nil {
+			return err
+		}
+		if !reflect.DeepEqual(got.Disks, m.Disks) || !reflect.DeepEqual(kept.Disks, tpl.Disks) || !reflect.DeepEqual(list[0].Disks, moment.Disks) {
+			t.Errorf("the disks came back as %+v, %+v, %+v", got.Disks, kept.Disks, list[0].Disks)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := machine(2)
+	twice.Heads = []string{"disk0-0.qcow2", "disk1-0.qcow2"}
+	twice.Disks = []clade.Disk{{Serial: "x", Virtual: clade.GiB, Label: "home"}, {Slot: 1, Serial: "y", Virtual: clade.GiB, Label: "home"}}
+	if err := add(db, twice); !errors.Is(err, clade.Exists) {
+		t.Errorf("a machine with the label home twice: error %v, want kind %q", err, clade.Exists)
+	}
+}

@@ -31,12 +31,12 @@ func (tx *Tx) Templates() ([]*clade.Template, error) {
 	err = tx.all(func(rows *sql.Rows) error {
 		var ref clade.Ref
 		var d clade.TemplateDisk
-		err := rows.Scan(&ref.Name, &ref.Version, &d.Slot, &d.Layer, &d.Virtual)
+		err := rows.Scan(&ref.Name, &ref.Version, &d.Slot, &d.Layer, &d.Virtual, &d.Label, &d.Mount)
 		if t := byRef[ref]; t != nil {
 			t.Disks = append(t.Disks, d)
 		}
 		return err
-	}, "SELECT name, version, slot, layer, virtual FROM template_disks ORDER BY name, version, slot")
+	}, "SELECT name, version, slot, layer, virtual, label, mount FROM template_disks ORDER BY name, version, slot")
 	return list, err
 }
 
@@ -83,8 +83,8 @@ func (tx *Tx) AddTemplate(t *clade.Template) error {
 		return err
 	}
 	for _, d := range t.Disks {
-		if _, err := tx.exec("INSERT INTO template_disks (name, version, slot, layer, virtual) VALUES (?,?,?,?,?)",
-			string(t.Name), t.Version, d.Slot, d.Layer, int64(d.Virtual)); err != nil {
+		if _, err := tx.exec("INSERT INTO template_disks (name, version, slot, layer, virtual, label, mount) VALUES (?,?,?,?,?,?,?)",
+			string(t.Name), t.Version, d.Slot, d.Layer, int64(d.Virtual), d.Label, d.Mount); err != nil {
 			return err
 		}
 	}
