@@ -18,8 +18,9 @@ type Machine struct {
 	PID      int       `json:"pid,omitempty"`
 	Identity Identity  `json:"identity"`
 	Hardware Hardware  `json:"hardware"`
-	Network  string    `json:"network,omitempty"` // a network's name, "bridge:NAME", or none
-	User     string    `json:"user,omitempty"`    // the guest's login made by cloud-init; empty where that is not known
+	Network  string    `json:"network,omitempty"`  // a network's name, "bridge:NAME", or none
+	Isolated bool      `json:"isolated,omitempty"` // it reaches the gateway and no other machine
+	User     string    `json:"user,omitempty"`     // the guest's login made by cloud-init; empty where that is not known
 	// MachineID is the guest's own, as it was last read; empty where it is not known.
 	MachineID string    `json:"machine_id,omitempty"`
 	Disks     []Disk    `json:"disks"`

@@ -183,6 +183,7 @@ type Options struct {
 	Hostname Name   // only for a single machine; empty: its name
 	UserData []byte // cloud-init user data, passed on unchanged
 	SSHKeys  []string
+	Isolated bool // it reaches its network's gateway and no other machine
 }
 
 // CreateSpec asks for a machine made from a disk image.
@@ -339,9 +340,10 @@ type ImportSpec struct {
 
 // NetworkSpec asks for a user network.
 type NetworkSpec struct {
-	Name   Name
-	Subnet string // CIDR; empty: the next free one
-	NAT    bool
+	Name     Name
+	Subnet   string // CIDR; empty: the next free one
+	NAT      bool
+	Isolated bool // machines reach the gateway and not one another
 }
 
 // A Command is run in a guest.

@@ -59,7 +59,8 @@ type Network struct {
 	Name     Name      `json:"name"`
 	Subnet   string    `json:"subnet"`
 	Gateway  string    `json:"gateway"`
-	NAT      bool      `json:"nat"` // whether machines reach the outside
+	NAT      bool      `json:"nat"`                // whether machines reach the outside
+	Isolated bool      `json:"isolated,omitempty"` // machines reach the gateway and not one another
 	Machines []Name    `json:"machines"`
 	Running  bool      `json:"running"` // whether its switch runs now
 	Created  time.Time `json:"created"`

@@ -26,7 +26,7 @@ the outside unless it has none. It needs no root. Machines find each other by na
 
 func (a *app) networkCreateVerb() *cobra.Command {
 	var subnet string
-	var closed bool
+	var closed, isolated bool
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a network",
@@ -38,6 +38,7 @@ func (a *app) networkCreateVerb() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&subnet, "subnet", "", "its addresses, such as 10.20.0.0/24")
 	cmd.Flags().BoolVar(&closed, "no-nat", false, "machines do not reach the outside")
+	cmd.Flags().BoolVar(&isolated, "isolated", false, "machines reach the gateway and not one another")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name, err := clade.ParseName(args[0])
@@ -48,7 +49,7 @@ func (a *app) networkCreateVerb() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		n, err := s.CreateNetwork(cmd.Context(), clade.NetworkSpec{Name: name, Subnet: subnet, NAT: !closed})
+		n, err := s.CreateNetwork(cmd.Context(), clade.NetworkSpec{Name: name, Subnet: subnet, NAT: !closed, Isolated: isolated})
 		if err != nil {
 			return err
 		}
@@ -112,6 +113,7 @@ func (a *app) networkShowVerb() *cobra.Command {
 		t.row("subnet", n.Subnet)
 		t.row("gateway", n.Gateway)
 		t.row("NAT", yes(n.NAT))
+		t.row("isolated", yes(n.Isolated))
 		t.row("switch", runs(n))
 		for i, m := range n.Machines {
 			t.row(map[bool]string{true: "machines", false: " "}[i == 0], string(m))

@@ -23,6 +23,7 @@ type optionFlags struct {
 	userData string
 	sshKeys  []string
 	firmware string
+	isolated bool
 }
 
 func (o *optionFlags) add(a *app, cmd *cobra.Command) {
@@ -30,6 +31,7 @@ func (o *optionFlags) add(a *app, cmd *cobra.Command) {
 	f.IntVar(&o.cpus, "cpus", 0, "processors (default: the source's)")
 	f.Var(&o.memory, "memory", "memory, such as 512M or 2G (default: the source's)")
 	f.StringVar(&o.network, "network", "", `a network's name, "bridge:NAME" or "none" (default "default")`)
+	f.BoolVar(&o.isolated, "isolated", false, "it reaches its network's gateway and no other machine")
 	f.StringVar(&o.ip, "ip", "", "an address in the network (default: the next free one)")
 	f.StringVar(&o.hostname, "hostname", "", "the guest's hostname (default: the machine's name)")
 	f.StringVar(&o.userData, "user-data", "", "a file with cloud-init user data, passed on unchanged")
@@ -46,7 +48,7 @@ func (o *optionFlags) addFirmware(cmd *cobra.Command) {
 // options reads the files that the flags name.
 func (o *optionFlags) options(cmd *cobra.Command) (clade.Options, error) {
 	out := clade.Options{Hardware: clade.Hardware{CPUs: o.cpus, Memory: o.memory, Firmware: clade.Firmware(o.firmware)},
-		Network: o.network, IP: o.ip}
+		Network: o.network, IP: o.ip, Isolated: o.isolated}
 	if o.cpus < 0 {
 		return out, usage(cmd, "--cpus %d: a machine has at least one", o.cpus)
 	}

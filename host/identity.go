@@ -32,6 +32,7 @@ func draft(name clade.Name, o clade.Options, base clade.Hardware, user string) *
 	if m.Network == noNetwork {
 		m.Network = ""
 	}
+	m.Isolated = o.Isolated
 	m.Identity.Hostname = first(o.Hostname, name)
 	m.Identity.IP, _ = netip.ParseAddr(o.IP) // checked by checkOptions
 	return m

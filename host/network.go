@@ -24,7 +24,7 @@ func (h *Host) CreateNetwork(ctx context.Context, spec clade.NetworkSpec) (*clad
 	if spec.Name == noNetwork {
 		return nil, &clade.Error{Op: "create", On: on, Kind: clade.Invalid, Err: errors.New("this word means no network")}
 	}
-	n := &clade.Network{Name: spec.Name, Subnet: spec.Subnet, NAT: spec.NAT, Created: time.Now().UTC()}
+	n := &clade.Network{Name: spec.Name, Subnet: spec.Subnet, NAT: spec.NAT, Isolated: spec.Isolated, Created: time.Now().UTC()}
 	err := h.db.Write(ctx, func(tx *store.Tx) error { return addNetwork(tx, n) })
 	if err != nil {
 		return nil, err

@@ -47,7 +47,13 @@ func (h *Host) Switch(ctx context.Context, name clade.Name) error {
 // ports returns the running machines of a network.
 func (h *Host) ports(ctx context.Context, name clade.Name) ([]vswitch.Port, error) {
 	var records []*store.Machine
-	err := h.db.Read(ctx, func(tx *store.Tx) (err error) {
+	var isolated bool
+	err := h.db.Read(ctx, func(tx *store.Tx) error {
+		n, err := tx.Network(name)
+		if err != nil {
+			return err
+		}
+		isolated = n.Isolated
 		records, err = tx.Machines()
 		return err
 	})
@@ -60,7 +66,8 @@ func (h *Host) ports(ctx context.Context, name clade.Name) ([]vswitch.Port, erro
 		if status, err := h.Driver.Status(ctx, p); err != nil || status.State == clade.Stopped {
 			continue
 		}
-		ports = append(ports, vswitch.Port{Machine: m.Identity.Hostname, MAC: m.Identity.MAC, IP: m.Identity.IP, Socket: filepath.Join(p.Run, nicSocket)})
+		ports = append(ports, vswitch.Port{Machine: m.Identity.Hostname, MAC: m.Identity.MAC, IP: m.Identity.IP, Socket: filepath.Join(p.Run, nicSocket),
+			Isolated: isolated || m.Isolated})
 	}
 	return ports, err
 }

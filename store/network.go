@@ -14,11 +14,11 @@ func (tx *Tx) Networks() ([]*clade.Network, error) {
 	err := tx.all(func(rows *sql.Rows) error {
 		var n clade.Network
 		var created int64
-		err := rows.Scan(&n.Name, &n.Subnet, &n.NAT, &created)
+		err := rows.Scan(&n.Name, &n.Subnet, &n.NAT, &n.Isolated, &created)
 		n.Created = time.Unix(0, created).UTC()
 		list, byName[string(n.Name)] = append(list, &n), &n
 		return err
-	}, "SELECT name, subnet, nat, created FROM networks ORDER BY name")
+	}, "SELECT name, subnet, nat, isolated, created FROM networks ORDER BY name")
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +38,8 @@ func (tx *Tx) Networks() ([]*clade.Network, error) {
 func (tx *Tx) Network(name clade.Name) (*clade.Network, error) {
 	n := clade.Network{Name: name}
 	var created int64
-	err := tx.sql.QueryRowContext(tx.ctx, "SELECT subnet, nat, created FROM networks WHERE name = ?", string(name)).
-		Scan(&n.Subnet, &n.NAT, &created)
+	err := tx.sql.QueryRowContext(tx.ctx, "SELECT subnet, nat, isolated, created FROM networks WHERE name = ?", string(name)).
+		Scan(&n.Subnet, &n.NAT, &n.Isolated, &created)
 	if err == sql.ErrNoRows {
 		return nil, &clade.Error{Op: "find", On: "network " + string(name), Kind: clade.NotFound,
 			Hint: "clade network ls shows the networks there are"}
@@ -50,8 +50,8 @@ func (tx *Tx) Network(name clade.Name) (*clade.Network, error) {
 
 // AddNetwork records a user network. Kind Exists.
 func (tx *Tx) AddNetwork(n *clade.Network) error {
-	_, err := tx.exec("INSERT INTO networks (name, subnet, nat, created) VALUES (?,?,?,?)",
-		string(n.Name), n.Subnet, n.NAT, n.Created.UnixNano())
+	_, err := tx.exec("INSERT INTO networks (name, subnet, nat, isolated, created) VALUES (?,?,?,?,?)",
+		string(n.Name), n.Subnet, n.NAT, n.Isolated, n.Created.UnixNano())
 	return explain("create", "network "+string(n.Name), err)
 }
 

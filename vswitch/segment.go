@@ -88,21 +88,25 @@ func (s *segment) fromMachine(p *port, frame []byte) {
 func (s *segment) fromGateway(frame []byte) { s.deliver(destination(frame), frame, nil) }
 
 // deliver sends a frame to the machine it is for, or to all but from if it is for
-// many. Every MAC is known: there is no flooding of what is for one.
+// many. Every MAC is known: there is no flooding of what is for one. Between an
+// isolated machine and another nothing passes; from is nil for the gateway.
 func (s *segment) deliver(to mac, frame []byte, from *port) {
 	t := s.table.Load()
 	if to[0]&1 == 0 {
-		if p, ok := t.byMAC[to]; ok {
+		if p, ok := t.byMAC[to]; ok && !apart(from, p) {
 			p.send(frame)
 		}
 		return
 	}
 	for _, p := range t.byMAC {
-		if p != from {
+		if p != from && !apart(from, p) {
 			p.send(frame)
 		}
 	}
 }
+
+// apart tells whether what from sends is kept from p.
+func apart(from, p *port) bool { return from != nil && (from.Isolated || p.Isolated) }
 
 // sync asks which machines run, leaves those gone and connects those new. It
 // returns why machines could not be connected, by name; they are tried again by

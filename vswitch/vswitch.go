@@ -6,8 +6,9 @@
 //
 // The switch learns nothing: it is told each machine's MAC and address, and what
 // contradicts them is dropped. It promises that no machine can take another's MAC,
-// address or traffic, answer DHCP, stall its neighbours or reach the host itself;
-// and that without NAT nothing leaves. It carries ARP and IPv4 only. It starts no
+// address or traffic, answer DHCP, stall its neighbours or reach the host itself; that
+// nothing passes between an isolated machine and another; and that without NAT nothing
+// leaves. It carries ARP and IPv4 only. It starts no
 // process and keeps no state: which machines run is asked of the caller.
 package vswitch
 
@@ -38,6 +39,8 @@ type Port struct {
 	MAC     string     `json:"mac"`
 	IP      netip.Addr `json:"ip"`
 	Socket  string     `json:"socket"` // the Unix socket on which the machine's QEMU listens
+	// Isolated machines reach the gateway, and what is behind it, and no other machine.
+	Isolated bool `json:"isolated,omitempty"`
 }
 
 const (

@@ -92,6 +92,7 @@ func (h *Home) add(op string, name clade.Name, o clade.Options, m clade.Machine)
 	m.Hardware = clade.Hardware{CPUs: max(o.Hardware.CPUs, 1), Memory: max(o.Hardware.Memory, clade.GiB), Firmware: clade.BIOS}
 	m.Identity = clade.Identity{UUID: fmt.Sprintf("00000000-0000-4000-8000-%012x", n), MAC: fmt.Sprintf("52:54:00:00:00:%02x", n),
 		IP: netip.AddrFrom4(base), Hostname: name, InstanceID: fmt.Sprintf("iid-%d", n)}
+	m.Isolated = o.Isolated
 	if o.Hostname != "" {
 		m.Identity.Hostname = o.Hostname
 	}

@@ -25,7 +25,7 @@ func (h *Home) CreateNetwork(_ context.Context, spec clade.NetworkSpec) (*clade.
 	if err != nil {
 		return nil, fail("create", on, clade.Invalid, "write it like 10.90.0.0/24", "%q is no subnet", spec.Subnet)
 	}
-	n := &clade.Network{Name: spec.Name, Subnet: spec.Subnet, Gateway: subnet.Addr().Next().String(), NAT: spec.NAT, Machines: []clade.Name{}, Created: epoch}
+	n := &clade.Network{Name: spec.Name, Subnet: spec.Subnet, Gateway: subnet.Addr().Next().String(), NAT: spec.NAT, Isolated: spec.Isolated, Machines: []clade.Name{}, Created: epoch}
 	h.s.Networks[spec.Name] = n
 	return n, nil
 }
