@@ -22,9 +22,13 @@ type Machine struct {
 	Isolated bool      `json:"isolated,omitempty"` // it reaches the gateway and no other machine
 	User     string    `json:"user,omitempty"`     // the guest's login made by cloud-init; empty where that is not known
 	// MachineID is the guest's own, as it was last read; empty where it is not known.
-	MachineID string    `json:"machine_id,omitempty"`
-	Disks     []Disk    `json:"disks"`
-	Created   time.Time `json:"created"`
+	MachineID string `json:"machine_id,omitempty"`
+	Disks     []Disk `json:"disks"`
+	// Warm is the id of the warm template of an instant clone, to which a reset goes
+	// back; Asleep says that its next start resumes it from there.
+	Warm    string    `json:"warm,omitempty"`
+	Asleep  bool      `json:"asleep,omitempty"`
+	Created time.Time `json:"created"`
 }
 
 // A CloneKind says what a clone rests on.
@@ -34,6 +38,8 @@ type CloneKind string
 const (
 	Full   CloneKind = "full"   // rests on nothing
 	Linked CloneKind = "linked" // a delta on a layer
+	// Instant clones are linked, and resumed from the memory of a warm template.
+	Instant CloneKind = "instant"
 )
 
 // A State is what a machine does right now.

@@ -12,7 +12,10 @@ type Machines interface {
 	// Create makes one machine from a disk image file. Nothing remains on failure.
 	Create(ctx context.Context, spec CreateSpec, p Progress) (*Machine, error)
 	// Clone makes spec.Names clones: all of them or, on any error, none.
-	// Kinds: NotFound, Exists, Unproven (the source is not generalized), NoSpace.
+	// Instant clones run, as who they are and on their network, when it returns; what
+	// cannot be made who it is to be is ended and removed. Kinds: NotFound, Exists,
+	// Unproven (the source is not generalized), NoSpace; Unsupported (a template
+	// that is not warm, or whose warm memory cannot be resumed here).
 	Clone(ctx context.Context, spec CloneSpec, p Progress) ([]*Machine, error)
 	// PlanClone says what Clone would do, and refuses what Clone would refuse.
 	PlanClone(ctx context.Context, spec CloneSpec) (*Plan, error)

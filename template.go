@@ -17,6 +17,7 @@ type Template struct {
 	Generalized bool            `json:"generalized"`
 	Attestation json.RawMessage `json:"attestation,omitempty"` // the report of generalization
 	Machines    int             `json:"machines"`              // how many machines rest on it now
+	Warm        *Warm           `json:"warm,omitempty"`        // what instant clones resume from, if it was warmed
 	Created     time.Time       `json:"created"`
 }
 

@@ -6,6 +6,7 @@ type Lineage struct {
 	Templates []*Template `json:"templates"`
 	Machines  []*Machine  `json:"machines"`
 	Snapshots []*Snapshot `json:"snapshots"`
+	Warm      []*Warm     `json:"warm"`
 }
 
 // Usage accounts for every byte of the home.

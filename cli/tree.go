@@ -31,7 +31,7 @@ them, and what each takes on the disk. Machines that rest on nothing come last.`
 		}
 		if *asJSON {
 			l.Layers, l.Templates, l.Machines = filled(l.Layers), filled(l.Templates), filled(l.Machines)
-			l.Snapshots = filled(l.Snapshots)
+			l.Snapshots, l.Warm = filled(l.Snapshots), filled(l.Warm)
 			return a.printJSON(l)
 		}
 		u, err := s.Usage(cmd.Context())

@@ -112,7 +112,11 @@ func readLineage(tx *store.Tx) (*clade.Lineage, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &clade.Lineage{Layers: layers, Templates: templates, Snapshots: snapshots}
+	warm, err := tx.Warm()
+	if err != nil {
+		return nil, err
+	}
+	l := &clade.Lineage{Layers: layers, Templates: templates, Snapshots: snapshots, Warm: warm}
 	for _, r := range records {
 		l.Machines = append(l.Machines, &r.Machine)
 	}

@@ -48,8 +48,20 @@ type Spec struct {
 	Accelerator string         `json:"accelerator"` // "kvm" or "tcg"
 	Disks       []Disk         `json:"disks"`
 	NIC         *NIC           `json:"nic,omitempty"`
-	Seed        string         `json:"seed,omitempty"`  // path of the cloud-init volume
-	NVRAM       string         `json:"nvram,omitempty"` // path of the machine's UEFI variables; made by the driver if not there
+	Seed        string         `json:"seed,omitempty"`    // path of the cloud-init volume
+	NVRAM       string         `json:"nvram,omitempty"`   // path of the machine's UEFI variables; made by the driver if not there
+	Machine     string         `json:"machine,omitempty"` // the machine type, as a Saver names it; empty: the driver's choice
+	Memory      *Memory        `json:"memory,omitempty"`  // nil: the machine's own, gone with it
+}
+
+// A Memory is a file that is a guest's memory.
+type Memory struct {
+	File string `json:"file"`
+	// State is a file that a Saver wrote: the machine does not boot but goes on where
+	// that one stood, and File is read and never written. Many machines can go on
+	// from one pair of files. Empty: the machine boots, and its memory is in File,
+	// which the driver makes.
+	State string `json:"state,omitempty"`
 }
 
 // A Disk is one disk of a Spec, in the order of its slots.
@@ -127,4 +139,22 @@ type Streamer interface {
 type Pause struct {
 	Length time.Duration
 	Frozen bool // file systems were frozen: the old heads are consistent, not only crash-consistent
+}
+
+// A Saver saves what running machines are, so that others go on from there.
+type Saver interface {
+	// Bind tells what a memory that is saved or resumed here depends on. known may be
+	// an earlier answer: what its program's digest decides is taken from it.
+	Bind(ctx context.Context, accelerator string, known clade.Bound) (clade.Bound, error)
+	// Save stops the processors of a machine whose memory is a file that it writes to,
+	// and writes what else it is, but for its disks, to the new file state. It stands
+	// still then. Kinds: NotRunning; Unsupported (its memory is no file); NoSpace.
+	Save(ctx context.Context, p Place, state string) error
+}
+
+// A Plugger connects running machines to networks.
+type Plugger interface {
+	// Plug gives a running machine the NIC that it was started without. Plugging one
+	// in again is no error. Kind NotRunning.
+	Plug(ctx context.Context, p Place, n NIC) error
 }

@@ -18,6 +18,7 @@ type Tree struct {
 	machines  map[string][]clade.Name
 	templates map[string][]string
 	snapshots map[string][]*clade.Snapshot
+	warm      map[string][]*clade.Warm
 }
 
 // New indexes l. The Lineage must not change while the Tree is used.
@@ -28,6 +29,7 @@ func New(l *clade.Lineage) *Tree {
 		machines:  make(map[string][]clade.Name),
 		templates: make(map[string][]string),
 		snapshots: make(map[string][]*clade.Snapshot),
+		warm:      make(map[string][]*clade.Warm),
 	}
 	for _, layer := range l.Layers {
 		t.layers[layer.ID] = layer
@@ -50,6 +52,11 @@ func New(l *clade.Lineage) *Tree {
 	for _, s := range l.Snapshots {
 		for _, d := range s.Disks {
 			t.snapshots[d.Layer] = append(t.snapshots[d.Layer], s)
+		}
+	}
+	for _, w := range l.Warm {
+		for _, d := range w.Disks {
+			t.warm[d.Layer] = append(t.warm[d.Layer], w)
 		}
 	}
 	return t
@@ -107,6 +114,9 @@ func (t *Tree) On(id string) (machines []clade.Name, templates []string) {
 // SnapshotsOn returns the snapshots that rest directly on id.
 func (t *Tree) SnapshotsOn(id string) []*clade.Snapshot { return t.snapshots[id] }
 
+// WarmOn returns the warm templates whose clones rest directly on id.
+func (t *Tree) WarmOn(id string) []*clade.Warm { return t.warm[id] }
+
 // Above returns the machines and templates that rest on id, directly or through
 // other layers or their snapshots, sorted, each once.
 func (t *Tree) Above(id string) (machines []clade.Name, templates []string) {
@@ -115,6 +125,11 @@ func (t *Tree) Above(id string) (machines []clade.Name, templates []string) {
 		templates = append(templates, t.templates[layer]...)
 		for _, s := range t.snapshots[layer] {
 			machines = append(machines, s.Machine)
+		}
+		for _, w := range t.warm[layer] {
+			if w.Template.Name != "" {
+				templates = append(templates, w.Template.String())
+			}
 		}
 	})
 	slices.Sort(machines)
@@ -132,8 +147,8 @@ func (t *Tree) walk(id string, depth int, visit func(string)) {
 	}
 }
 
-// Unused returns the layers that no machine, template or snapshot rests on, children
-// before their parents, so that they can be removed in this order.
+// Unused returns the layers that no machine, template, snapshot or warm template
+// rests on, children before their parents, so that they can be removed in this order.
 func (t *Tree) Unused() []*clade.Layer {
 	used := make(map[string]bool)
 	mark := func(id string) {
@@ -153,6 +168,9 @@ func (t *Tree) Unused() []*clade.Layer {
 		mark(id)
 	}
 	for id := range t.snapshots {
+		mark(id)
+	}
+	for id := range t.warm {
 		mark(id)
 	}
 	var unused []*clade.Layer

@@ -19,7 +19,7 @@ type Machine struct {
 	SSHKeys  []string
 }
 
-const machineColumns = `id, name, clone, source, uuid, mac, ip, hostname, instance_id, network, hardware, user, user_data, ssh_keys, machine_id, isolated, created`
+const machineColumns = `id, name, clone, source, uuid, mac, ip, hostname, instance_id, network, hardware, user, user_data, ssh_keys, machine_id, isolated, warm, asleep, created`
 
 // Machines returns all machines by name.
 func (tx *Tx) Machines() ([]*Machine, error) {
@@ -74,14 +74,14 @@ func (tx *Tx) machines(where string, args ...any) ([]*Machine, error) {
 
 func scanMachine(rows *sql.Rows) (*Machine, error) {
 	var m Machine
-	var mac sql.NullString
+	var mac, warm sql.NullString
 	var ip, hardware, keys []byte
 	var created int64
 	if err := rows.Scan(&m.ID, &m.Name, &m.Clone, &m.Source, &m.Identity.UUID, &mac, &ip, &m.Identity.Hostname,
-		&m.Identity.InstanceID, &m.Network, &hardware, &m.User, &m.UserData, &keys, &m.MachineID, &m.Isolated, &created); err != nil {
+		&m.Identity.InstanceID, &m.Network, &hardware, &m.User, &m.UserData, &keys, &m.MachineID, &m.Isolated, &warm, &m.Asleep, &created); err != nil {
 		return nil, err
 	}
-	m.Identity.MAC = mac.String
+	m.Identity.MAC, m.Warm = mac.String, warm.String
 	m.Identity.IP, _ = netip.AddrFromSlice(ip)
 	m.Created = time.Unix(0, created).UTC()
 	if err := json.Unmarshal(hardware, &m.Hardware); err != nil {
@@ -105,9 +105,9 @@ func (tx *Tx) AddMachine(m *Machine) error {
 	if m.Identity.IP.IsValid() {
 		ip = m.Identity.IP.AsSlice()
 	}
-	_, err = tx.exec("INSERT INTO machines ("+machineColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	_, err = tx.exec("INSERT INTO machines ("+machineColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		m.ID, string(m.Name), string(m.Clone), m.Source, m.Identity.UUID, null(m.Identity.MAC), ip,
-		string(m.Identity.Hostname), m.Identity.InstanceID, m.Network, string(hardware), m.User, m.UserData, string(keys), m.MachineID, m.Isolated, m.Created.UnixNano())
+		string(m.Identity.Hostname), m.Identity.InstanceID, m.Network, string(hardware), m.User, m.UserData, string(keys), m.MachineID, m.Isolated, null(m.Warm), m.Asleep, m.Created.UnixNano())
 	if err != nil {
 		return tx.taken(m, err)
 	}

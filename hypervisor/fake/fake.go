@@ -37,6 +37,7 @@ type Driver struct {
 	Deaf    bool                      // guests do not power off when asked
 	Mute    bool                      // no agent answers
 	Address func(mac string) []string // the addresses the guest with that MAC has; nil: none
+	Version string                    // of the hypervisor: what another one saved cannot be resumed
 
 	mu sync.Mutex // the run files, against other goroutines
 }
@@ -90,7 +91,15 @@ func (d *Driver) start(ctx context.Context, p hypervisor.Place, s hypervisor.Spe
 	if err := r.write(p); err != nil {
 		return err
 	}
-	if err := install(filepath.Join(p.Dir, guestDir), s); err != nil {
+	if err := memory(s); err != nil {
+		return err
+	}
+	if s.Memory != nil && s.Memory.State != "" {
+		err = resume(filepath.Join(p.Dir, guestDir), s.Memory.State)
+	} else {
+		err = install(filepath.Join(p.Dir, guestDir), s)
+	}
+	if err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(p.Dir, reasonFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -59,6 +59,9 @@ func Run(t *testing.T, s Suite) {
 		"GuestTimeout":   guestTimeout,
 		"Heads":          heads,
 		"HeadsAllOrNone": headsAllOrNone,
+		"Saved":          saved,
+		"SaveNothing":    saveNothing,
+		"Plug":           plug,
 	} {
 		t.Run(name, func(t *testing.T) { test(s.machine(t)) })
 	}
