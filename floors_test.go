@@ -53,7 +53,7 @@ var floors = map[string]string{
 	"appliance/guest": "generalize identity rootfs",
 
 	// core
-	"host": "undo lineage qcow2 recipe identity generalize audit live bundle oci hypervisor store image vswitch cloudinit appliance",
+	"host": "undo lineage qcow2 recipe identity generalize audit live bundle foreign oci hypervisor store image vswitch cloudinit appliance",
 
 	// faces
 	"cli":      "lineage lab identity generalize",

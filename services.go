@@ -106,19 +106,26 @@ type Snapshots interface {
 
 // Bundles carries templates and machines between homes, as files and by registries.
 type Bundles interface {
-	// Export writes a template, or a stopped machine without its identity, with all
-	// layers it rests on to a file, which must not exist. Nothing of it remains on
-	// failure. Kinds: NotFound, InUse (it runs), Exists, NoSpace, Corrupt.
-	Export(ctx context.Context, source, file string, p Progress) (*Carried, error)
-	// ImportBundle adds what a bundle holds, under the name as, or its own where as is
-	// empty: the layers that are missing, each proven, and a template or a machine with
-	// a new identity. Kinds: Exists (the name, or another layer with an id), Corrupt.
-	ImportBundle(ctx context.Context, file string, as Ref, p Progress) (*Carried, error)
+	// Export writes a template, or a stopped machine without the identity that clade
+	// gave it, to a file, which must not exist: with all layers it rests on as a bundle,
+	// or its disks for other hypervisors. Nothing of it remains on failure. Kinds:
+	// NotFound, InUse (it runs), Exists, NoSpace, Corrupt, Unproven (what is not
+	// generalized leaves for other hypervisors only with spec.AcceptTwins).
+	Export(ctx context.Context, spec ExportSpec, p Progress) (*Carried, error)
+	// ImportBundle adds what a bundle holds: the layers that are missing, each proven,
+	// and a template, whose generalization is proven too, or a machine with a new
+	// identity. Layers that arrived before a failure are kept for the next try. Kinds:
+	// Exists (the name, or another layer with an id), Corrupt, NoSpace, Unproven.
+	ImportBundle(ctx context.Context, file string, a Arrival, p Progress) (*Carried, error)
+	// ImportForeign makes a machine of one of another hypervisor, from its description
+	// and disks: an OVA, an OVF, or libvirt's XML. Nothing remains on failure. Kinds:
+	// Exists (the name), Invalid, Corrupt, Unsupported, NoSpace.
+	ImportForeign(ctx context.Context, spec ImportSpec, p Progress) (*Foreign, error)
 	// Push stores a template in a registry as REGISTRY/NAME:VERSION; what the registry
 	// has is not sent. Kinds: NotFound, Exists (another one is there), Denied, Busy.
 	Push(ctx context.Context, ref Ref, name string, o RegistryOptions, p Progress) (*Carried, error)
 	// Pull takes a template in from a registry, as ImportBundle does from a file.
-	Pull(ctx context.Context, name string, as Ref, o RegistryOptions, p Progress) (*Carried, error)
+	Pull(ctx context.Context, name string, a Arrival, o RegistryOptions, p Progress) (*Carried, error)
 }
 
 // Networks makes, finds and removes user networks.
@@ -212,13 +219,49 @@ type RegistryOptions struct {
 	PlainHTTP bool // without TLS, although it is not on loopback
 }
 
-// Carried says what a bundle holds, and what was moved of it.
+// ExportSpec asks for an export.
+type ExportSpec struct {
+	Source      string       // a template (name:version) or a machine's name
+	File        string       // must not exist
+	Format      ExportFormat // empty: by the file's name, else a bundle
+	Slots       []int        // of a single disk's format: which disk; empty: the only one
+	AcceptTwins []string     // marks that may leave for other hypervisors, or "all"
+	DryRun      bool         // only say what it would be
+}
+
+// An ExportFormat is what an export becomes.
+type ExportFormat string
+
+// The formats.
+const (
+	FormatBundle ExportFormat = "bundle" // for another home
+	FormatOVA    ExportFormat = "ova"    // for other hypervisors: hardware and disks
+	FormatQCOW2  ExportFormat = "qcow2"  // a single disk
+	FormatRaw    ExportFormat = "raw"
+	FormatVMDK   ExportFormat = "vmdk"
+)
+
+// An Arrival says how what comes from another home is taken in.
+type Arrival struct {
+	As    Ref  // another name; empty parts: its own
+	Trust bool // take the word of who made a template for its generalization
+}
+
+// Carried says what a bundle holds, or an export, and what was moved of it.
 type Carried struct {
-	Template Ref   `json:"template,omitzero"` // or
-	Machine  Name  `json:"machine,omitempty"`
-	Layers   int   `json:"layers"` // in the bundle
-	Moved    int   `json:"moved"`  // of them; the others were there
-	Bytes    Bytes `json:"bytes"`  // of the file, or that went over the network
+	Template Ref      `json:"template,omitzero"` // or
+	Machine  Name     `json:"machine,omitempty"`
+	Layers   int      `json:"layers"`          // in the bundle
+	Moved    int      `json:"moved"`           // of them; the others were there
+	Resumed  int      `json:"resumed"`         // of those moved: they had arrived before, in a try that failed
+	Bytes    Bytes    `json:"bytes"`           // of the file, or that went over the network; of a dry run the most it can be
+	Notes    []string `json:"notes,omitempty"` // for people: what leaves with it, and what does not
+}
+
+// Foreign says what was made of another hypervisor's machine.
+type Foreign struct {
+	Machine *Machine `json:"machine"`
+	Notes   []string `json:"notes,omitempty"` // for people: what was not taken
 }
 
 // AllMarks stands for every mark in a list of accepted ones.

@@ -16,6 +16,7 @@ type Template struct {
 	Disks       []TemplateDisk  `json:"disks"`
 	Generalized bool            `json:"generalized"`
 	Attestation json.RawMessage `json:"attestation,omitempty"` // the report of generalization
+	Believed    string          `json:"believed,omitempty"`    // whose word the attestation is, where this home did not prove it
 	Machines    int             `json:"machines"`              // how many machines rest on it now
 	Warm        *Warm           `json:"warm,omitempty"`        // what instant clones resume from, if it was warmed
 	Created     time.Time       `json:"created"`

@@ -2,9 +2,11 @@ package bundle
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 	"unicode"
@@ -208,4 +210,22 @@ func (l Layer) sound(r io.ReaderAt) error {
 	alone := *i
 	alone.Backing, alone.BackingFormat = "", ""
 	return alone.Safe()
+}
+
+// Prove proves that the file path is the layer: its length, digest and header. Kinds:
+// Corrupt, Unsupported, NotFound, Timeout.
+func (l Layer) Prove(ctx context.Context, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fault(err)
+	}
+	defer f.Close()
+	digest, size, err := Sum(ctx, f)
+	switch {
+	case err != nil:
+		return err
+	case size != l.Size || digest != l.Digest:
+		return refusal(clade.Corrupt, "its digest is %.19s…, not %.19s…", digest, l.Digest)
+	}
+	return l.sound(f)
 }

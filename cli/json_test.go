@@ -25,7 +25,7 @@ func TestJSONFields(t *testing.T) {
 	var b strings.Builder
 	for _, line := range []string{"ls", "show web-1", "template ls", "template show debian-12", "tree", "du", "network ls", "network show default",
 		"verify --all", "doctor", "version", "clone debian-12 a --dry-run", "clone debian-12 b", "generalize b --dry-run", "mend b", "rm b --yes",
-		"generalize --list", "audit", "export debian-12 BUNDLE", "import BUNDLE --as other",
+		"generalize --list", "audit", "export debian-12 BUNDLE", "import BUNDLE --as other", "import BUNDLE --format ova --name box",
 		"template create debian-12 --from parent", "network create lab", "build debian-12", "template rm debian-12:2 --yes"} {
 		words := strings.Fields(strings.ReplaceAll(line, "BUNDLE", bundle))
 		status, out, errs := run(t, home, append(words, "--json")...)

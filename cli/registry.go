@@ -36,29 +36,32 @@ docker login, podman login or oras login; the docker configuration is what is re
 func (a *app) pullVerb() *cobra.Command {
 	var o clade.RegistryOptions
 	var as string
+	var arrival clade.Arrival
 	cmd := reads(a, &cobra.Command{
 		Use:   "pull REGISTRY/NAME:VERSION",
 		Short: "Take a template in from a registry",
 		Long: `Pull takes in a template that clade push stored. Layers that are here already are not
-fetched; every other one is proven by its digest before it counts.`,
+fetched, nor are those that arrived in a try that failed; every other one is proven by its
+digest before it counts. That the template is generalized is proven here, by reading its marks
+once, unless you --trust who made it.`,
 		Example: `  clade pull registry.example.org/vms/debian-12:2
   clade pull localhost:5000/debian-12:2 --as debian-12:2026-11`,
 		Args:              takes(1, 1, "REGISTRY/NAME:VERSION"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}, func(ctx context.Context, s clade.Services, args []string) (*clade.Carried, error) {
-		var ref clade.Ref
 		if as != "" {
 			var err error
-			if ref, err = clade.ParseRef(as); err != nil {
+			if arrival.As, err = clade.ParseRef(as); err != nil {
 				return nil, err
 			}
 		}
-		return s.Pull(ctx, args[0], ref, o, a.progress())
+		return s.Pull(ctx, args[0], arrival, o, a.progress())
 	}, func(c *clade.Carried) error {
-		a.say("%s is here: %d of %d layers were missing, %v fetched", carriedName(c), c.Moved, c.Layers, c.Bytes)
+		a.say("%s is here: %d of %d layers were missing%s, %v fetched", carriedName(c), c.Moved, c.Layers, resumed(c), c.Bytes)
 		return nil
 	})
 	cmd.Flags().StringVar(&as, "as", "", "another name for the template: NAME[:VERSION]")
+	cmd.Flags().BoolVar(&arrival.Trust, "trust", false, "take the word of who made it that it is generalized")
 	plainHTTP(cmd, &o)
 	return cmd
 }

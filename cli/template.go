@@ -147,6 +147,9 @@ func (a *app) templateShowVerb() *cobra.Command {
 		t.row("template", one.Ref().String())
 		t.row("source", one.Source)
 		t.row("generalized", yes(one.Generalized))
+		if one.Believed != "" {
+			t.row("believed", one.Believed+", not proven here")
+		}
 		t.row("user", one.User)
 		t.row("hardware", hardware(one.Hardware))
 		for _, d := range one.Disks {

@@ -48,9 +48,14 @@ func TestDisksSurviveAnOVA(t *testing.T) {
 	m := &Machine{Name: "web", Hardware: clade.Hardware{CPUs: 2, Memory: clade.GiB, Firmware: clade.BIOS}, NICs: []NIC{{}},
 		Disks: []Disk{{File: "web-disk0.vmdk", Virtual: 96 * clade.MiB}, {File: "web-disk1.vmdk", Virtual: clade.GiB}}}
 	for i, d := range m.Disks {
-		if err := image.Export(t.Context(), heads[i], image.VMDK, filepath.Join(dir, d.File), nil); err != nil {
+		f, err := os.Create(filepath.Join(dir, d.File))
+		if err != nil {
 			t.Fatal(err)
 		}
+		if err := image.Export(t.Context(), heads[i], image.VMDK, f, d.File, nil); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
 	}
 	path := filepath.Join(dir, "web.ova")
 	w, err := os.Create(path)

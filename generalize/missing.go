@@ -36,3 +36,8 @@ func (r *Report) Missing() []string {
 	}
 	return missing
 }
+
+// Erased says whether r says that a mark was erased.
+func (r *Report) Erased(mark string) bool {
+	return slices.ContainsFunc(r.Marks, func(s Step) bool { return s.Mark == mark && s.Erased })
+}

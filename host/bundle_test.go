@@ -37,13 +37,13 @@ func TestBundles(t *testing.T) {
 		as    clade.Ref
 		moved int // layers that were not there
 	}{{one, clade.Ref{}, 2}, {two, clade.Ref{}, 1}, {one, clade.Ref{Name: "again"}, 0}, {whole, clade.Ref{Name: "c2"}, 1}} {
-		got, err := other.ImportBundle(ctx, test.file, test.as, nil)
+		got, err := other.ImportBundle(ctx, test.file, clade.Arrival{As: test.as}, nil)
 		if err != nil || got.Moved != test.moved {
 			t.Errorf("import of %s: %+v, %v; want %d layers moved", filepath.Base(test.file), got, err, test.moved)
 		}
 	}
 	for _, again := range []string{one, whole} {
-		if _, err := other.ImportBundle(ctx, again, clade.Ref{Name: "c2"}, nil); again == whole && !errors.Is(err, clade.Exists) {
+		if _, err := other.ImportBundle(ctx, again, clade.Arrival{As: clade.Ref{Name: "c2"}}, nil); again == whole && !errors.Is(err, clade.Exists) {
 			t.Errorf("a name that is taken: %v, want %v", err, clade.Exists)
 		}
 	}
@@ -74,7 +74,7 @@ func TestRegistry(t *testing.T) {
 		if _, err := h.Push(ctx, clade.Ref{Name: "t", Version: version}, name+version, clade.RegistryOptions{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		got, err := other.Pull(ctx, name+version, clade.Ref{}, clade.RegistryOptions{}, nil)
+		got, err := other.Pull(ctx, name+version, clade.Arrival{}, clade.RegistryOptions{}, nil)
 		if err != nil || got.Template.Version != version || version == "2" && got.Moved >= got.Layers {
 			t.Errorf("pull of version %s: %+v, %v", version, got, err)
 		}
@@ -82,7 +82,7 @@ func TestRegistry(t *testing.T) {
 			must(t, h, act)
 		}
 	}
-	if _, err := other.Pull(ctx, name+"3", clade.Ref{}, clade.RegistryOptions{}, nil); !errors.Is(err, clade.NotFound) {
+	if _, err := other.Pull(ctx, name+"3", clade.Arrival{}, clade.RegistryOptions{}, nil); !errors.Is(err, clade.NotFound) {
 		t.Errorf("pull of what is not there: %v", err)
 	}
 	must(t, other, "linked t c")

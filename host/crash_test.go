@@ -46,6 +46,9 @@ func TestKilledAfterEachStep(t *testing.T) {
 		"undo rebase":         {[]string{"linked t c", "template m", "rebase c t"}, "undo c", headOf("c", 2), 4},
 		"promote":             {[]string{"linked t c"}, "promote c", headOf("c", 1), 4},
 		"remove machine":      {[]string{"linked t c"}, "rm c", lacksMachine("c"), 2},
+		"export":              {nil, "export t DIR/file", hasFile("file"), 2},
+		"import":              {[]string{"start m", "kill m", "template m", "export t DIR/file", "untemplate t", "untemplate t", "rm m"}, "import t DIR/file", hasTemplates(1), 7},
+		"import again":        {[]string{"export t DIR/file", "untemplate t", "rm m", "failing t DIR/file"}, "import t DIR/file", hasTemplates(1), 7},
 		"remove template":     {[]string{"rm m"}, "untemplate t", hasTemplates(0), 3},
 	}
 	for name, test := range acts {
@@ -70,8 +73,9 @@ func killed(t *testing.T, before []string, act string, happened func(*host.Host)
 	t.Helper()
 	h, dir := home(t)
 	for _, b := range before {
-		must(t, h, b)
+		must(t, h, strings.ReplaceAll(b, "DIR", dir))
 	}
+	act = strings.ReplaceAll(act, "DIR", dir)
 	bottom := digests(t, h)
 	source := strings.Fields(act)[1]
 	cmd := exec.Command(os.Args[0], "child", dir, act, strconv.Itoa(step))
@@ -91,6 +95,12 @@ func killed(t *testing.T, before []string, act string, happened func(*host.Host)
 		t.Errorf("step %d: %s: happened = %v before the next command, %v after", step, act, after, got)
 	}
 	clean(t, next, dir)
+	if _, err := next.Collect(t.Context(), false); err != nil {
+		t.Error(err)
+	}
+	if left := list(t, dir, "arrived"); len(left) != 0 {
+		t.Errorf("step %d: %s: after gc layers are kept for the next try: %v", step, act, left)
+	}
 	for id, digest := range digests(t, next) {
 		if was, is := bottom[id], digest; was != "" && was != is {
 			t.Errorf("step %d: %s: layer %s changed", step, act, id)
@@ -185,6 +195,13 @@ func list(t *testing.T, dir, sub string) (names []string) {
 		names = append(names, e.Name())
 	}
 	return names
+}
+
+func hasFile(name string) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		_, err := os.Stat(filepath.Join(h.Dir, name))
+		return err == nil
+	}
 }
 
 func hasMachine(name clade.Name) func(*host.Host) bool {

@@ -21,6 +21,7 @@ const (
 	layersDir       = "layers"   // <id>/layer.qcow2, 0444
 	machinesDir     = "machines" // <id>/: heads, seed, NVRAM, the driver's files
 	tmpDir          = "tmp"      // <operation>/: what is being built aside
+	arrivedDir      = "arrived"  // <layer id>: whole layers of imports that failed, for the next try
 	keysDir         = "keys"
 	homeLock        = "home.lock"        // shared: placing; exclusive: sweeping
 	startLock       = "start.lock"       // held while a twin starts: one at a time
@@ -34,8 +35,12 @@ const (
 	acceleratorFile = "accelerator.json" // in the cache: the answer of the functional probe
 	mastersDir      = "masters"          // in the cache: built masters by recipe
 	layerFile       = "layer.qcow2"      // in layers/<id>: as deep as heads, so that one relative name serves both
+	partFile        = "layer.part"       // in tmp/import-.../layers/<id>: what is not yet proven
 	qcow2Ext        = ".qcow2"
 )
+
+// importVerb begins the names of the operations whose layers are kept when they fail.
+const importVerb = "import"
 
 // The names of what lies in the run directory.
 const (

@@ -33,7 +33,7 @@ func (h *Host) Collect(ctx context.Context, dryRun bool) ([]clade.Garbage, error
 			list = append(list, clade.Garbage{Path: h.layerDir(l.ID), Bytes: takes(h.layerDir(l.ID)), Why: "nothing rests on the layer"})
 		}
 	}
-	all, err := h.garbage(ctx)
+	all, err := h.garbage(ctx, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -91,9 +91,18 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 	case "confirm":
 		_, err = h.ConfirmRebase(ctx, name)
 	case "export":
-		_, err = h.Export(ctx, words[1], words[2], nil)
+		_, err = h.Export(ctx, clade.ExportSpec{Source: words[1], File: words[2], AcceptTwins: words[3:]}, nil)
 	case "import":
-		_, err = h.ImportBundle(ctx, words[2], clade.Ref{Name: name}, nil)
+		_, err = h.ImportBundle(ctx, words[2], clade.Arrival{As: clade.Ref{Name: name}}, nil)
+	case "failing": // an import of a bundle that lacks its end
+		short := words[2] + ".short"
+		if err := cutLastLayer(words[2], short); err != nil {
+			return err
+		}
+		if _, err := h.ImportBundle(ctx, short, clade.Arrival{}, nil); err == nil {
+			return errors.New("a bundle that is cut off was imported")
+		}
+		return nil
 	case "promote":
 		_, err = h.Promote(ctx, name, nil)
 	case "rm":

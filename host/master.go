@@ -110,14 +110,26 @@ func (h *Host) master(ctx context.Context, r *recipe.Recipe, p clade.Progress) (
 
 // fromDisk makes a machine whose one disk is filled by fill and rests on nothing.
 func (h *Host) fromDisk(ctx context.Context, name clade.Name, o clade.Options, source, user string, fill func(*operation, string) (clade.Bytes, error)) (*clade.Machine, error) {
-	on := "machine " + string(name)
-	if err := checkOptions(o, []clade.Name{name}); err != nil {
-		return nil, err
-	}
-	if err := h.checkNetwork(ctx, o.Network); err != nil {
-		return nil, retitle("create", err)
-	}
-	if err := h.checkNames(ctx, []clade.Name{name}); err != nil {
+	b := birth{name: name, options: o, source: source, user: user}
+	return h.fromDisks(ctx, b, func(op *operation, dir string) ([]clade.Bytes, error) {
+		virtual, err := fill(op, filepath.Join(dir, headName(0, 0)))
+		return []clade.Bytes{virtual}, err
+	})
+}
+
+// A birth is what a machine is made with that is no clone.
+type birth struct {
+	name         clade.Name
+	options      clade.Options
+	hardware     clade.Hardware // where the options leave it open
+	source, user string
+}
+
+// fromDisks makes a machine whose disks rest on nothing. fill makes its heads in a
+// directory, by slot, and returns their sizes.
+func (h *Host) fromDisks(ctx context.Context, b birth, fill func(op *operation, dir string) ([]clade.Bytes, error)) (*clade.Machine, error) {
+	on := "machine " + string(b.name)
+	if err := h.checkBirth(ctx, b); err != nil {
 		return nil, err
 	}
 	if err := h.restore(ctx); err != nil {
@@ -128,20 +140,33 @@ func (h *Host) fromDisk(ctx context.Context, name clade.Name, o clade.Options, s
 		return nil, err
 	}
 	defer op.end()
-	m := draft(name, o, clade.Hardware{}, user)
-	m.Source = source
+	m := draft(b.name, b.options, b.hardware, b.user)
+	m.Source = b.source
 	dir := filepath.Join(op.dir, m.ID)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fileError("create", on, err)
 	}
-	virtual, err := fill(op, filepath.Join(dir, headName(0, 0)))
+	sizes, err := fill(op, dir)
 	if err != nil {
 		return nil, fileError("create", on, err)
 	}
-	h.did("create: head filled")
-	m.Disks, m.Heads = []clade.Disk{{Virtual: virtual}}, []string{headName(0, 0)}
+	h.did("create: heads filled")
+	for slot, virtual := range sizes {
+		m.Disks, m.Heads = append(m.Disks, clade.Disk{Slot: slot, Virtual: virtual}), append(m.Heads, headName(slot, 0))
+	}
 	if err := h.placeMachines(ctx, op, nil, []*store.Machine{m}, nil); err != nil {
 		return nil, fileError("create", on, err)
 	}
-	return h.Machine(ctx, name)
+	return h.Machine(ctx, b.name)
+}
+
+// checkBirth refuses what could not become a machine before work is done for it.
+func (h *Host) checkBirth(ctx context.Context, b birth) error {
+	if err := checkOptions(b.options, []clade.Name{b.name}); err != nil {
+		return err
+	}
+	if err := h.checkNetwork(ctx, b.options.Network); err != nil {
+		return retitle("create", err)
+	}
+	return h.checkNames(ctx, []clade.Name{b.name})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/store"
@@ -33,7 +34,7 @@ func (h *Host) sweep(ctx context.Context) error {
 		return nil
 	}
 	defer f.Close()
-	all, err := h.garbage(ctx)
+	all, err := h.garbage(ctx, arrivedFor)
 	if err != nil {
 		return err
 	}
@@ -53,11 +54,14 @@ type piece struct {
 }
 
 // garbage finds what there is of it. The caller has the home's lock to itself.
-func (h *Host) garbage(ctx context.Context) (all []piece, err error) {
+// Layers that imports left for the next try count once they are older than that;
+// where the age is 0, also those that a killed import still has in tmp.
+func (h *Host) garbage(ctx context.Context, older time.Duration) (all []piece, err error) {
+	all = h.keptArrivals(older)
 	for _, name := range names(h.path(tmpDir)) {
 		dir := h.path(tmpDir, name)
 		if !living(dir) {
-			all = append(all, piece{dir, "a command that built it died", func() error { return h.sweepOperation(ctx, dir) }})
+			all = append(all, piece{dir, "a command that built it died", func() error { return h.sweepOperation(ctx, dir, older > 0) }})
 		}
 	}
 	machines, layers, err := h.recorded(ctx)
@@ -88,8 +92,14 @@ func living(dir string) bool {
 }
 
 // sweepOperation removes what a dead operation built. A head that one had put in
-// place but not committed, or that a commit left behind, goes with it.
-func (h *Host) sweepOperation(ctx context.Context, dir string) error {
+// place but not committed, or that a commit left behind, goes with it. Layers that
+// arrived whole are kept, if that is wanted.
+func (h *Host) sweepOperation(ctx context.Context, dir string, keep bool) error {
+	if keep && isImport(dir) {
+		if err := h.keepArrived(dir); err != nil {
+			return err
+		}
+	}
 	if name, err := os.ReadFile(filepath.Join(dir, frozenFile)); err == nil {
 		m, err := h.record(ctx, clade.Name(name))
 		if err == nil {

@@ -15,12 +15,12 @@ func (h *Host) Push(ctx context.Context, ref clade.Ref, name string, o clade.Reg
 	if err != nil {
 		return nil, retitle("push", err)
 	}
-	tops := make([]string, len(t.Disks))
+	slots, tops := make([]int, len(t.Disks)), make([]string, len(t.Disks))
 	for i, d := range t.Disks {
-		tops[i] = d.Layer
+		slots[i], tops[i] = d.Slot, d.Layer
 	}
 	manifest := bundle.OfTemplate(t)
-	if err := h.describe(ctx, manifest, tops, nil); err != nil {
+	if err := h.describe(ctx, manifest, slots, tops, nil); err != nil {
 		return nil, fileError("push", "template "+t.Ref().String(), err)
 	}
 	open := func(l bundle.Layer) (*os.File, error) { return os.Open(h.layerPath(l.ID)) }
@@ -33,18 +33,18 @@ func (h *Host) Push(ctx context.Context, ref clade.Ref, name string, o clade.Reg
 
 // Pull takes a template in from a registry; layers that are here are not fetched.
 // It is there whole or not at all.
-func (h *Host) Pull(ctx context.Context, name string, as clade.Ref, o clade.RegistryOptions, p clade.Progress) (*clade.Carried, error) {
+func (h *Host) Pull(ctx context.Context, name string, w clade.Arrival, o clade.RegistryOptions, p clade.Progress) (*clade.Carried, error) {
 	a, err := oci.Open(ctx, name, oci.Options{PlainHTTP: o.PlainHTTP})
 	if err != nil {
 		return nil, fileError("pull", name, err)
 	}
 	var fetched clade.Bytes
-	moved, err := h.takeIn(ctx, a.Manifest, as, func(t bundle.Target) (err error) {
+	came, err := h.takeIn(ctx, a.Manifest, "registry "+name, w, func(t bundle.Target) (err error) {
 		fetched, err = a.Unpack(ctx, t, p)
 		return err
-	})
+	}, p)
 	if err != nil {
 		return nil, fileError("pull", name, err)
 	}
-	return carried(a.Manifest, moved, fetched), nil
+	return came.carried(fetched), nil
 }

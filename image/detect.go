@@ -32,7 +32,7 @@ var marks = []mark{
 	{0x40, "\x7f\x10\xda\xbe", VDI, "", ""},
 	{0, "vhdxfile", VHDX, "", ""},
 	{0, "conectix", VHD, "", ""},
-	{257, "ustar", "", "an OVA or another tar archive", "unpack it and import the disk in it: tar -xf FILE"},
+	{257, "ustar", "", "an OVA, a bundle or another tar archive", "clade import FILE.ova takes an OVA, clade import FILE a bundle; else unpack it and import the disk in it: tar -xf FILE"},
 	{0, "\x1f\x8b", "", "compressed with gzip", "unpack it first: gunzip -k FILE"},
 	{0, "\xfd7zXZ\x00", "", "compressed with xz", "unpack it first: xz -dk FILE"},
 	{0, "BZh", "", "compressed with bzip2", "unpack it first: bunzip2 -k FILE"},

@@ -18,13 +18,13 @@ func (tx *Tx) Templates() ([]*clade.Template, error) {
 		var t clade.Template
 		var hardware, attestation []byte
 		var created int64
-		if err := rows.Scan(&t.Name, &t.Version, &t.Source, &t.User, &hardware, &t.Generalized, &attestation, &created); err != nil {
+		if err := rows.Scan(&t.Name, &t.Version, &t.Source, &t.User, &hardware, &t.Generalized, &attestation, &t.Believed, &created); err != nil {
 			return err
 		}
 		t.Attestation, t.Created = attestation, time.Unix(0, created).UTC()
 		list, byRef[t.Ref()] = append(list, &t), &t
 		return json.Unmarshal(hardware, &t.Hardware)
-	}, "SELECT name, version, source, user, hardware, generalized, attestation, created FROM templates ORDER BY name, created, version")
+	}, "SELECT name, version, source, user, hardware, generalized, attestation, believed, created FROM templates ORDER BY name, created, version")
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
@@ -73,8 +73,8 @@ func (tx *Tx) AddTemplate(t *clade.Template) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec("INSERT INTO templates (name, version, source, user, hardware, generalized, attestation, created) VALUES (?,?,?,?,?,?,?,?)",
-		string(t.Name), t.Version, t.Source, t.User, string(hardware), t.Generalized, []byte(t.Attestation), t.Created.UnixNano())
+	_, err = tx.exec("INSERT INTO templates (name, version, source, user, hardware, generalized, attestation, believed, created) VALUES (?,?,?,?,?,?,?,?,?)",
+		string(t.Name), t.Version, t.Source, t.User, string(hardware), t.Generalized, []byte(t.Attestation), t.Believed, t.Created.UnixNano())
 	if clade.KindOf(err) == clade.Exists {
 		return &clade.Error{Op: "create", On: "template " + t.Ref().String(), Kind: clade.Exists,
 			Hint: "templates never change: use the next version, or leave the version out"}
