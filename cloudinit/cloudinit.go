@@ -35,6 +35,7 @@ type Seed struct {
 	SSHKeys    []string // lines of authorized_keys, for that user
 	UserData   []byte   // the user's own cloud-config, script or archive; may be nil
 	NICs       []NIC    // empty: the guest's own default, DHCP on the first NIC
+	Disks      []Disk   // data disks
 }
 
 // A NIC is how one network interface gets its address.
@@ -76,6 +77,14 @@ func (s *Seed) validate() error {
 	for i, n := range s.NICs {
 		if err := n.check(); err != nil {
 			return invalid("network interface %d: %w", i+1, err)
+		}
+	}
+	if len(s.Disks) > maxDisks {
+		return invalid("more than %d data disks", maxDisks)
+	}
+	for i, d := range s.Disks {
+		if err := d.check(); err != nil {
+			return invalid("data disk %d: %w", i+1, err)
 		}
 	}
 	return nil

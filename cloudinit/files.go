@@ -43,7 +43,13 @@ func (s *Seed) files() ([]file, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
-		files = append(files, file{f.name, append(append([]byte(f.head), body...), '\n')})
+		data := append(append([]byte(f.head), body...), '\n')
+		if f.name == "vendor-data" && len(s.Disks) > 0 {
+			if data, err = s.withDisks(data); err != nil {
+				return nil, fmt.Errorf("%s: %w", f.name, err)
+			}
+		}
+		files = append(files, file{f.name, data})
 	}
 	return files, nil
 }
