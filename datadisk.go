@@ -71,7 +71,7 @@ func AddDataDisks(have []Disk, want []DataDisk) ([]Disk, error) {
 				d.Mount += "/" + d.Label
 			}
 		}
-		if err := checkDataDisk(d, all); err != nil {
+		if err := d.CheckData(all); err != nil {
 			return nil, err
 		}
 		all = append(all, d)
@@ -83,9 +83,9 @@ func AddDataDisks(have []Disk, want []DataDisk) ([]Disk, error) {
 	return added, nil
 }
 
-// checkDataDisk refuses what could not be told apart from the others, or would hide
-// what the guest boots from.
-func checkDataDisk(d Disk, others []Disk) error {
+// CheckData refuses a data disk that could not be told apart from the machine's other
+// ones, or would hide what the guest boots from. Kind Invalid.
+func (d Disk) CheckData(others []Disk) error {
 	switch top, _, _ := strings.Cut(strings.TrimPrefix(d.Mount, "/"), "/"); {
 	case !labelForm.MatchString(d.Label):
 		return badDataDisk("", "%.80q is no label", d.Label)

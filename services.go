@@ -194,6 +194,8 @@ type Options struct {
 	UserData []byte // cloud-init user data, passed on unchanged
 	SSHKeys  []string
 	Isolated bool // it reaches its network's gateway and no other machine
+	// DataDisks are new, empty disks that the machine has beside its system's.
+	DataDisks []DataDisk
 }
 
 // CreateSpec asks for a machine made from a disk image.
@@ -210,6 +212,7 @@ type CloneSpec struct {
 	Kind        CloneKind // empty: linked
 	Generalize  bool      // a machine as source: generalize what the clones rest on
 	AcceptTwins []string  // marks that the clones may share with the source, or "all"
+	WithData    bool      // a machine as source: clone its data disks too
 	Options
 }
 
@@ -303,6 +306,7 @@ type TemplateSpec struct {
 	Ref            Ref // an empty version: the next number
 	Machine        Name
 	SkipGeneralize bool // the template is unproven: clones of it must be asked for explicitly
+	WithData       bool // the machine's data disks are part of it, as they are
 	Marks
 }
 

@@ -167,10 +167,33 @@ func (m *Manifest) disks(depth map[string]int, used map[string]bool) error {
 		}
 		used[top.ID] = true
 	}
+	if err := m.dataDisks(); err != nil {
+		return err
+	}
 	for id := range depth {
 		if !used[id] {
 			return refusal(clade.Corrupt, "layer %s: no disk rests on it", id)
 		}
+	}
+	return nil
+}
+
+// dataDisks checks that data disks are what this clade would make itself, after the
+// others: their labels and directories go into the guest's files.
+func (m *Manifest) dataDisks() error {
+	var before []clade.Disk
+	for _, d := range m.Disks {
+		disk := clade.Disk{Slot: d.Slot, Virtual: d.Virtual, Label: d.Label, Mount: d.Mount}
+		last := len(before) > 0 && before[len(before)-1].Data()
+		switch {
+		case !disk.Data() && (d.Mount != "" || last):
+			return refusal(clade.Corrupt, "disk %d: a data disk without a label, or before the system's disks", d.Slot)
+		case disk.Data():
+			if err := disk.CheckData(before); err != nil {
+				return refusal(clade.Corrupt, "disk %d: %w", d.Slot, err)
+			}
+		}
+		before = append(before, disk)
 	}
 	return nil
 }

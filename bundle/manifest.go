@@ -39,7 +39,9 @@ type Manifest struct {
 type Disk struct {
 	Slot    int         `json:"slot"`
 	Virtual clade.Bytes `json:"virtual"`
-	Layer   string      `json:"layer"` // the id of its topmost layer: a machine's head
+	Layer   string      `json:"layer"`           // the id of its topmost layer: a machine's head
+	Label   string      `json:"label,omitempty"` // of a data disk
+	Mount   string      `json:"mount,omitempty"` // of a data disk
 }
 
 // A Layer is one qcow2 file of a bundle: a sealed layer, or the head of one disk
@@ -88,6 +90,12 @@ func (m *Manifest) AddDisk(slot int, chain []*clade.Layer, head *Layer) {
 	m.Disks = append(m.Disks, d)
 }
 
+// SetData says that the disk last added is a data disk.
+func (m *Manifest) SetData(label, mount string) {
+	d := &m.Disks[len(m.Disks)-1]
+	d.Label, d.Mount = label, mount
+}
+
 // headID is the id that a head has in a bundle.
 func headID(slot int) string { return fmt.Sprintf("head-%d", slot) }
 
@@ -96,7 +104,7 @@ func (m *Manifest) Record() *clade.Template {
 	t := &clade.Template{Name: m.Name, Version: m.Version, Source: m.Source, User: m.User, Hardware: m.Hardware,
 		Generalized: m.Generalized, Attestation: m.Attestation, Created: m.Created}
 	for _, d := range m.Disks {
-		t.Disks = append(t.Disks, clade.TemplateDisk{Slot: d.Slot, Layer: d.Layer, Virtual: d.Virtual})
+		t.Disks = append(t.Disks, clade.TemplateDisk{Slot: d.Slot, Layer: d.Layer, Virtual: d.Virtual, Label: d.Label, Mount: d.Mount})
 	}
 	return t
 }

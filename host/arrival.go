@@ -178,10 +178,12 @@ func (a *arrival) resume(ctx context.Context, l bundle.Layer) (bool, error) {
 // placeMachine records a machine that has arrived.
 func (a *arrival) placeMachine(ctx context.Context) error {
 	for _, d := range a.m.Disks {
-		disk := clade.Disk{Slot: d.Slot, Virtual: d.Virtual}
+		disk := clade.Disk{Slot: d.Slot, Virtual: d.Virtual, Label: d.Label, Mount: d.Mount}
 		if chain := a.m.Chain(d.Layer); len(chain) > 1 {
-			disk.Layer, disk.Base = chain[1].ID, chain[1].ID // below the head
-			a.machine.Clone = clade.Linked
+			disk.Layer = chain[1].ID // below the head
+			if !disk.Data() {
+				disk.Base, a.machine.Clone = disk.Layer, clade.Linked
+			}
 		}
 		a.machine.Disks, a.machine.Heads = append(a.machine.Disks, disk), append(a.machine.Heads, headName(d.Slot, 0))
 	}

@@ -140,7 +140,7 @@ func (a *auditing) holdStopped(ctx context.Context, m *store.Machine) (bool, err
 		return false, fileError("audit", "machine "+string(m.Name), err)
 	}
 	a.releases = append(a.releases, release)
-	a.waiting = append(a.waiting, waiting{string(held.Name), backed(a.h.headPaths(held)), held})
+	a.waiting = append(a.waiting, waiting{string(held.Name), backed(a.h.headsOf(held, systemDisks(held.Disks))), held})
 	return true, nil
 }
 

@@ -38,10 +38,10 @@ func (h *Host) exportBundle(ctx context.Context, l *leaving, file string, p clad
 func (l *leaving) manifest(ctx context.Context, h *Host) (*bundle.Manifest, error) {
 	if l.template != nil {
 		m := bundle.OfTemplate(l.template)
-		return m, h.describe(ctx, m, l.slots, l.layers, nil)
+		return m, h.describe(ctx, m, l.of, nil)
 	}
 	m := bundle.OfMachine(&l.machine.Machine)
-	return m, h.describe(ctx, m, l.slots, l.layers, l.tops)
+	return m, h.describe(ctx, m, l.of, l.tops)
 }
 
 func carried(m *bundle.Manifest, moved int, n clade.Bytes) *clade.Carried {
@@ -54,27 +54,25 @@ func carried(m *bundle.Manifest, moved int, n clade.Bytes) *clade.Carried {
 	return c
 }
 
-// describe adds the disks to a manifest: the chains below tops and, of a machine,
-// its heads.
-func (h *Host) describe(ctx context.Context, m *bundle.Manifest, slots []int, tops, heads []string) error {
+// describe adds disks to a manifest: their chains and, of a machine, its heads.
+func (h *Host) describe(ctx context.Context, m *bundle.Manifest, disks []clade.Disk, heads []string) error {
 	tree, err := h.tree(ctx)
 	if err != nil {
 		return err
 	}
-	for i, top := range tops {
-		chain, err := tree.Chain(top)
+	for i, d := range disks {
+		chain, err := tree.Chain(d.Layer)
 		if err != nil {
 			return err
 		}
-		if heads == nil {
-			m.AddDisk(slots[i], chain, nil)
-			continue
+		var head *bundle.Layer
+		if heads != nil {
+			if head, err = headLayer(ctx, heads[i], m); err != nil {
+				return err
+			}
 		}
-		head, err := headLayer(ctx, heads[i], m)
-		if err != nil {
-			return err
-		}
-		m.AddDisk(slots[i], chain, head)
+		m.AddDisk(d.Slot, chain, head)
+		m.SetData(d.Label, d.Mount)
 	}
 	return nil
 }

@@ -16,7 +16,9 @@ import (
 // A base is what clones are made from: by slot, the layers to rest on; or, for
 // full clones of a stopped machine, the chains of files to copy.
 type base struct {
-	source   string // for people: "template debian-12:1"
+	source   string       // for people: "template debian-12:1"
+	of       []clade.Disk // by slot, the disks of the source that are cloned
+	added    []clade.Disk // data disks that each clone has beside them
 	hardware clade.Hardware
 	user     string
 	virtual  []clade.Bytes
@@ -93,9 +95,11 @@ func (h *Host) buildClone(ctx context.Context, op *operation, b *base, spec clad
 	}
 	for slot, virtual := range b.virtual {
 		head := filepath.Join(dir, headName(slot, 0))
-		d := clade.Disk{Slot: slot, Virtual: virtual}
+		d := clade.Disk{Slot: slot, Virtual: virtual, Label: b.of[slot].Label, Mount: b.of[slot].Mount}
 		if spec.Kind == clade.Linked {
-			d.Layer, d.Base = b.layers[slot], b.layers[slot]
+			if d.Layer = b.layers[slot]; !d.Data() {
+				d.Base = d.Layer
+			}
 			if err := b.heads[slot].Write(head); err != nil {
 				return nil, err
 			}
@@ -104,8 +108,11 @@ func (h *Host) buildClone(ctx context.Context, op *operation, b *base, spec clad
 		}
 		m.Disks, m.Heads = append(m.Disks, d), append(m.Heads, headName(slot, 0))
 	}
+	if err := addDataDisks(dir, m, spec.DataDisks); err != nil {
+		return nil, err
+	}
 	if spec.Kind == clade.Full && spec.Generalize && before[0] == nil {
-		if _, err := h.generalizeFiles(ctx, paths(dir, m.Heads), clade.Marks{}, "clone "+string(name), p); err != nil {
+		if _, err := h.generalizeFiles(ctx, paths(dir, m.Heads[:b.system()]), clade.Marks{}, "clone "+string(name), p); err != nil {
 			return nil, err
 		}
 	}
@@ -205,7 +212,7 @@ func (h *Host) source(ctx context.Context, spec clade.CloneSpec) (*base, error) 
 		}
 		m, missing := tx.Machine(clade.Name(spec.Source))
 		if missing == nil {
-			b.fromMachine(m)
+			b.fromMachine(m, spec.WithData)
 			return nil
 		}
 		if errors.Is(err, clade.NotFound) && errors.Is(missing, clade.NotFound) {
@@ -217,19 +224,27 @@ func (h *Host) source(ctx context.Context, spec clade.CloneSpec) (*base, error) 
 	if err != nil {
 		return nil, err
 	}
+	if b.added, err = clade.AddDataDisks(b.of, spec.DataDisks); err != nil {
+		return nil, retitle("clone", err)
+	}
 	return b, h.gate(ctx, b, spec)
 }
+
+// system is how many of the source's disks are no data disks; they come first.
+func (b *base) system() int { return len(systemDisks(b.of)) }
 
 func (b *base) fromTemplate(t *clade.Template) {
 	b.template, b.source, b.hardware, b.user = t, "template "+t.Ref().String(), t.Hardware, t.User
 	for _, d := range t.Disks {
+		b.of = append(b.of, clade.Disk{Slot: d.Slot, Layer: d.Layer, Virtual: d.Virtual, Label: d.Label, Mount: d.Mount})
 		b.virtual, b.layers = append(b.virtual, d.Virtual), append(b.layers, d.Layer)
 	}
 }
 
-func (b *base) fromMachine(m *store.Machine) {
+func (b *base) fromMachine(m *store.Machine, withData bool) {
 	b.machine, b.source, b.hardware, b.user = m, "machine "+string(m.Name), m.Hardware, m.User
-	for _, d := range m.Disks {
+	b.of = disksOf(m, withData)
+	for _, d := range b.of {
 		b.virtual, b.layers = append(b.virtual, d.Virtual), append(b.layers, d.Layer)
 	}
 }
@@ -245,23 +260,22 @@ func (h *Host) machineBase(ctx context.Context, op *operation, b *base, m *store
 		if err := h.settle(ctx, m); err != nil {
 			return err
 		}
-		b.tops = h.headPaths(m)
+		b.tops = h.headsOf(m, b.of)
 		return nil
 	}
-	frozen, err := h.freeze(ctx, m, p)
+	frozen, err := h.freezeDisks(ctx, m, disksOf(m, spec.WithData), p)
 	if err != nil {
 		return err
 	}
-	for i, d := range frozen.Disks {
-		b.layers[i] = d.Layer
-	}
+	b.machine, b.of = frozen, disksOf(frozen, spec.WithData)
+	b.layers = layersOf(b.of)
 	b.release()
 	b.release = func() {}
 	b.tops = h.layerPaths(b.layers)
 	if spec.Kind == clade.Full || !spec.Generalize {
 		return nil
 	}
-	b.built, _, err = h.generalizeLayers(ctx, op, b.layers, b.virtual, clade.Marks{}, "generalized "+b.source, p)
+	b.built, _, err = h.generalizeLayers(ctx, op, b.layers[:b.system()], b.virtual[:b.system()], clade.Marks{}, "generalized "+b.source, p)
 	for i, l := range b.built {
 		b.layers[i] = l.ID
 	}

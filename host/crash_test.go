@@ -35,12 +35,15 @@ func TestKilledAfterEachStep(t *testing.T) {
 		"linked clone":        {nil, "linked t c", hasMachine("c"), 4},
 		"full clone":          {[]string{"build x"}, "full x c", hasMachine("c"), 4},
 		"clone of machine":    {[]string{"start m"}, "adopt m c", hasMachine("c"), 10},
+		"clone with data":     {nil, "data t c", hasMachine("c"), 4},
+		"template with data":  {[]string{"data t c", "start c"}, "carry c", hasTemplates(2), 12},
 		"start":               {nil, "start m", runs("m"), 2},
 		"generalize":          {nil, "generalize m", headOf("m", 2), 5},
 		"mend":                {[]string{"linked t c"}, "mend c", headOf("c", 1), 5},
 		"snapshot":            {[]string{"linked t c", "start c"}, "snapshot c s", hasSnapshots(1), 7},
 		"restore":             {[]string{"linked t c", "snapshot c s", "start c", "snapshot c s2", "kill c"}, "restore c s", headOf("c", 2), 4},
 		"remove snapshot":     {[]string{"linked t c", "start c", "snapshot c s", "kill c", "reset c"}, "unsnapshot c s", hasSnapshots(0), 2},
+		"reset with data":     {[]string{"data t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
 		"reset":               {[]string{"linked t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
 		"rebase":              {[]string{"linked t c", "template m"}, "rebase c t", headOf("c", 1), 4},
 		"undo rebase":         {[]string{"linked t c", "template m", "rebase c t"}, "undo c", headOf("c", 2), 4},
@@ -106,7 +109,7 @@ func killed(t *testing.T, before []string, act string, happened func(*host.Host)
 			t.Errorf("step %d: %s: layer %s changed", step, act, id)
 		}
 	}
-	if strings.HasPrefix(act, "template") || strings.HasPrefix(act, "adopt") {
+	if strings.HasPrefix(act, "template") || strings.HasPrefix(act, "adopt") || strings.HasPrefix(act, "carry") {
 		must(t, next, "kill "+source)
 		must(t, next, "start "+source) // its source goes on
 	}
@@ -152,7 +155,9 @@ func clean(t *testing.T, h *host.Host, dir string) {
 			t.Errorf("machine %s has the files %v for %d disks", m.Name, heads, len(m.Disks))
 		}
 		for _, head := range heads {
-			rests(t, head, m.Disks[0].Layer)
+			var slot, generation int
+			_, _ = fmt.Sscanf(filepath.Base(head), "disk%d-%d", &slot, &generation)
+			rests(t, head, m.Disks[slot].Layer)
 		}
 	}
 	slices.Sort(layers)

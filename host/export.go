@@ -131,7 +131,7 @@ func (h *Host) leavingMachine(ctx context.Context, l *leaving) error {
 		return err
 	}
 	l.machine, l.release, l.network = m, release, m.Network
-	l.layers, l.tops = layersOf(m.Disks), h.headPaths(m)
+	l.of, l.layers, l.tops = m.Disks, layersOf(m.Disks), h.headPaths(m) // with its data: the file may be all that is kept
 	l.virtual, l.slots = nil, nil
 	for _, d := range m.Disks {
 		l.virtual, l.slots = append(l.virtual, d.Virtual), append(l.slots, d.Slot)

@@ -15,20 +15,25 @@ import (
 	"github.com/clade-vm/clade/undo"
 )
 
-// freeze turns the machine's heads into layers; the machine goes on with new,
-// empty heads, running or not. It returns m as it is then: m.Disks name the new
-// layers. The caller holds the machine.
+// freeze turns the heads of the machine's system disks into layers; the machine goes
+// on with new, empty heads, running or not. It returns m as it is then: m.Disks name
+// the new layers. The caller holds the machine.
+func (h *Host) freeze(ctx context.Context, m *store.Machine, p clade.Progress) (*store.Machine, error) {
+	return h.freezeDisks(ctx, m, systemDisks(m.Disks), p)
+}
+
+// freezeDisks freezes some of the machine's disks, as of one moment.
 //
 // The order survives a kill at any instruction: the new heads and second names
 // (hard links) of the old heads are put in place; then one transaction says that
 // the machine writes to the new heads; then settle makes it true and seals. A
 // freeze that was committed is always rolled forward, by whoever comes next.
-func (h *Host) freeze(ctx context.Context, m *store.Machine, p clade.Progress) (frozen *store.Machine, err error) {
+func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.Disk, p clade.Progress) (frozen *store.Machine, err error) {
 	on := "machine " + string(m.Name)
 	if err := h.settle(ctx, m); err != nil {
 		return nil, err
 	}
-	if fresh, err := h.fresh(ctx, m); fresh || err != nil {
+	if fresh, err := h.fresh(ctx, m, disks); fresh || err != nil {
 		return m, err
 	}
 	p.Tell(clade.Event{Step: "freeze " + on})
@@ -41,15 +46,16 @@ func (h *Host) freeze(ctx context.Context, m *store.Machine, p clade.Progress) (
 		return nil, fileError("freeze", on, err)
 	}
 	frozen = clone(m)
-	layers := make([]*clade.Layer, len(m.Disks))
-	for i, d := range m.Disks {
+	layers := make([]*clade.Layer, len(disks))
+	for i, d := range disks {
+		at := at(m, d.Slot)
 		layers[i] = &clade.Layer{ID: newID(), Parent: d.Layer, Origin: "freeze of " + on, Virtual: d.Virtual, Created: time.Now().UTC()}
-		frozen.Heads[i], frozen.Disks[i].Layer = nextHead(d.Slot, m.Heads[i]), layers[i].ID
-		if err := qcow2.WriteOverlay(filepath.Join(op.dir, frozen.Heads[i]), head(layers[i].ID, d.Virtual)); err != nil {
+		frozen.Heads[at], frozen.Disks[at].Layer = nextHead(d.Slot, m.Heads[at]), layers[i].ID
+		if err := qcow2.WriteOverlay(filepath.Join(op.dir, frozen.Heads[at]), head(layers[i].ID, d.Virtual)); err != nil {
 			return nil, fileError("freeze", on, err)
 		}
 	}
-	err = h.placing(ctx, func() error { return h.placeFreeze(ctx, m, frozen, layers, op.dir) })
+	err = h.placing(ctx, func() error { return h.placeFreeze(ctx, m, frozen, disks, layers, op.dir) })
 	if err != nil {
 		return nil, fileError("freeze", on, err)
 	}
@@ -57,14 +63,15 @@ func (h *Host) freeze(ctx context.Context, m *store.Machine, p clade.Progress) (
 	return frozen, h.settle(ctx, frozen)
 }
 
-// placeFreeze puts the new heads and the second names of the old ones in place
-// and commits that the machine writes to the new heads.
-func (h *Host) placeFreeze(ctx context.Context, m, frozen *store.Machine, layers []*clade.Layer, built string) (err error) {
+// placeFreeze puts the new heads of disks and the second names of the old ones in
+// place and commits that the machine writes to the new heads.
+func (h *Host) placeFreeze(ctx context.Context, m, frozen *store.Machine, disks []clade.Disk, layers []*clade.Layer, built string) (err error) {
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
-	for i := range m.Disks {
-		head, layer := filepath.Join(h.machineDir(m.ID), frozen.Heads[i]), h.layerPath(layers[i].ID)
-		if err := os.Rename(filepath.Join(built, frozen.Heads[i]), head); err != nil {
+	for i, d := range disks {
+		at := at(m, d.Slot)
+		head, layer := filepath.Join(h.machineDir(m.ID), frozen.Heads[at]), h.layerPath(layers[i].ID)
+		if err := os.Rename(filepath.Join(built, frozen.Heads[at]), head); err != nil {
 			return err
 		}
 		u.Add("remove "+head, func(context.Context) error { return os.Remove(head) })
@@ -74,7 +81,7 @@ func (h *Host) placeFreeze(ctx context.Context, m, frozen *store.Machine, layers
 		}
 		u.Add("remove "+layer, func(context.Context) error { return os.RemoveAll(filepath.Dir(layer)) })
 		h.did("freeze: layer's directory made")
-		if err := os.Link(filepath.Join(h.machineDir(m.ID), m.Heads[i]), layer); err != nil {
+		if err := os.Link(filepath.Join(h.machineDir(m.ID), m.Heads[at]), layer); err != nil {
 			return err
 		}
 		h.did("freeze: layer linked")
@@ -86,11 +93,11 @@ func (h *Host) placeFreeze(ctx context.Context, m, frozen *store.Machine, layers
 		return err
 	}
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
-		for i, d := range frozen.Disks {
+		for i, d := range disks {
 			if err := tx.AddLayer(layers[i]); err != nil {
 				return err
 			}
-			if err := tx.SetHead(m.ID, d.Slot, frozen.Heads[i], d.Layer); err != nil {
+			if err := tx.SetHead(m.ID, d.Slot, frozen.Heads[at(m, d.Slot)], layers[i].ID); err != nil {
 				return err
 			}
 		}
@@ -205,18 +212,18 @@ func (h *Host) dropOldHeads(m *store.Machine) error {
 	return syncDir(dir)
 }
 
-// fresh tells whether m is stopped and all its heads are as empty as they were
+// fresh tells whether m is stopped and the heads of disks are as empty as they were
 // made, so that the layers below them already say everything.
-func (h *Host) fresh(ctx context.Context, m *store.Machine) (bool, error) {
+func (h *Host) fresh(ctx context.Context, m *store.Machine, disks []clade.Disk) (bool, error) {
 	status, err := h.Driver.Status(ctx, h.place(m.ID))
 	if err != nil || status.State != clade.Stopped {
 		return false, err
 	}
-	for i, d := range m.Disks {
-		if d.Layer == "" {
+	for i, head := range h.headsOf(m, disks) {
+		if disks[i].Layer == "" {
 			return false, nil
 		}
-		empty, err := qcow2.Empty(filepath.Join(h.machineDir(m.ID), m.Heads[i]))
+		empty, err := qcow2.Empty(head)
 		if err != nil || !empty {
 			return false, err
 		}

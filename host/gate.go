@@ -65,7 +65,7 @@ func (h *Host) unproven(ctx context.Context, b *base) (marks []string, why error
 	if err := json.Unmarshal(b.template.Attestation, &report); err != nil || !report.Verified {
 		return nothing.Missing(), errors.New("its attestation is no proof: clones may share its identity"), nil
 	}
-	for i, id := range b.layers {
+	for i, id := range b.layers[:b.system()] {
 		l, err := h.layer(ctx, id)
 		if err != nil {
 			return nil, nil, err

@@ -44,7 +44,7 @@ func (h *Host) generalizeMachine(ctx context.Context, spec clade.GeneralizeSpec,
 	}
 	defer release()
 	if spec.DryRun {
-		return h.planned(ctx, on, backed(h.headPaths(m)), spec.Marks, p)
+		return h.planned(ctx, on, backed(h.headsOf(m, systemDisks(m.Disks))), spec.Marks, p)
 	}
 	report, err := h.rework(ctx, m, spec.Marks, p)
 	if err != nil {
@@ -66,7 +66,7 @@ func (h *Host) mustBeStopped(ctx context.Context, m *store.Machine, op string) e
 		Hint: fmt.Sprintf("stop it first: clade stop %s; or leave it as it is and make a template of it: clade template create NAME --from %s", m.Name, m.Name)}
 }
 
-// rework erases marks of a stopped machine: in an overlay of its frozen heads,
+// rework erases marks of a stopped machine's system disks: in an overlay of its frozen heads,
 // which, when all is proven, becomes its heads. The guest will take itself for a
 // new one. The caller holds m.
 func (h *Host) rework(ctx context.Context, m *store.Machine, marks clade.Marks, p clade.Progress) (*generalize.Report, error) {
@@ -80,7 +80,7 @@ func (h *Host) rework(ctx context.Context, m *store.Machine, marks clade.Marks, 
 		report, err = h.generalizeFiles(ctx, files, marks, on, p)
 		return err
 	}
-	_, err = h.replaceHeads(ctx, frozen, change{prepare: erase, record: func(tx *store.Tx) error { return tx.Renew(m.ID, newInstanceID()) }})
+	_, err = h.replaceHeads(ctx, frozen, change{disks: systemDisks(frozen.Disks), prepare: erase, record: func(tx *store.Tx) error { return tx.Renew(m.ID, newInstanceID()) }})
 	return report, fileError("generalize", on, err)
 }
 

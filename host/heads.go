@@ -15,7 +15,7 @@ import (
 
 // A change is what becomes of a stopped machine's disks.
 type change struct {
-	disks   []clade.Disk               // by slot, what they rest on then; nil: on what they do
+	disks   []clade.Disk               // those that get new heads, and what they rest on then; the others stay as they are
 	prepare func(files []string) error // fills the new heads, which are empty, before anyone sees them; those of disks that rest on nothing it makes
 	record  func(tx *store.Tx) error   // is said in the same transaction
 }
@@ -40,19 +40,23 @@ func (h *Host) replaceHeads(ctx context.Context, m *store.Machine, c change) (*c
 		return nil, err
 	}
 	h.did("heads: built")
+	built := make([]string, len(c.disks))
+	for i, d := range c.disks {
+		built[i] = filepath.Join(dir, next.Heads[at(next, d.Slot)])
+	}
 	if c.prepare != nil {
-		if err := c.prepare(paths(dir, next.Heads)); err != nil {
+		if err := c.prepare(built); err != nil {
 			return nil, err
 		}
 		h.did("heads: prepared")
 	}
-	for _, file := range paths(dir, next.Heads) {
+	for _, file := range built {
 		if err := syncDir(file); err != nil { // a file is synced like a directory
 			return nil, err
 		}
 	}
 	r := &clade.Removal{Removed: "what machine " + string(m.Name) + " had written"}
-	for _, head := range h.headPaths(m) {
+	for _, head := range h.headsOf(m, c.disks) {
 		if n, err := image.Allocated(head); err == nil {
 			r.Freed += n
 		}
@@ -67,7 +71,7 @@ func (h *Host) replaceHeads(ctx context.Context, m *store.Machine, c change) (*c
 		gone, err = removeUnused(tx)
 		return err
 	}
-	if err := h.placing(ctx, func() error { return h.placeHeads(ctx, next, dir, record) }); err != nil {
+	if err := h.placing(ctx, func() error { return h.placeHeads(ctx, next, c.disks, dir, record) }); err != nil {
 		return nil, err
 	}
 	h.did("heads: committed")
@@ -77,17 +81,10 @@ func (h *Host) replaceHeads(ctx context.Context, m *store.Machine, c change) (*c
 	return r, h.dropLayers(ctx, r, gone, nil)
 }
 
-// buildHeads makes, as deep in op's directory as a machine's heads lie, empty heads
-// on the layers that disks name. It returns the record with them, and where they are.
+// buildHeads makes, as deep in op's directory as a machine's heads lie, empty heads of
+// disks on the layers these name. It returns the record with them, and where they are.
 func (h *Host) buildHeads(op *operation, m *store.Machine, disks []clade.Disk) (*store.Machine, string, error) {
 	next := clone(m)
-	if disks != nil {
-		for i := range next.Disks {
-			serial := next.Disks[i].Serial
-			next.Disks[i] = disks[i]
-			next.Disks[i].Serial = serial
-		}
-	}
 	if err := os.Symlink(h.path(layersDir), filepath.Join(op.dir, layersDir)); err != nil {
 		return nil, "", err
 	}
@@ -95,8 +92,10 @@ func (h *Host) buildHeads(op *operation, m *store.Machine, disks []clade.Disk) (
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", err
 	}
-	for i, d := range next.Disks {
-		next.Heads[i] = nextHead(d.Slot, m.Heads[i])
+	for _, d := range disks {
+		i := at(m, d.Slot)
+		d.Serial, d.Label, d.Mount = m.Disks[i].Serial, m.Disks[i].Label, m.Disks[i].Mount
+		next.Disks[i], next.Heads[i] = d, nextHead(d.Slot, m.Heads[i])
 		if d.Layer == "" {
 			continue
 		}
@@ -107,13 +106,13 @@ func (h *Host) buildHeads(op *operation, m *store.Machine, disks []clade.Disk) (
 	return next, dir, nil
 }
 
-// placeHeads moves what was built into m's directory and commits that m writes to it.
-func (h *Host) placeHeads(ctx context.Context, m *store.Machine, built string, record func(*store.Tx) error) (err error) {
+// placeHeads moves the heads of disks that were built into m's directory and commits
+// that m writes to them.
+func (h *Host) placeHeads(ctx context.Context, m *store.Machine, disks []clade.Disk, built string, record func(*store.Tx) error) (err error) {
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
-	for _, name := range m.Heads {
-		file := filepath.Join(h.machineDir(m.ID), name)
-		if err := os.Rename(filepath.Join(built, name), file); err != nil {
+	for _, file := range h.headsOf(m, disks) {
+		if err := os.Rename(filepath.Join(built, filepath.Base(file)), file); err != nil {
 			return err
 		}
 		u.Add("remove "+file, func(context.Context) error { return os.Remove(file) })
@@ -124,8 +123,8 @@ func (h *Host) placeHeads(ctx context.Context, m *store.Machine, built string, r
 	}
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
 		var errs []error
-		for i, d := range m.Disks {
-			errs = append(errs, tx.SetDisk(m.ID, d, m.Heads[i]))
+		for _, d := range disks {
+			errs = append(errs, tx.SetDisk(m.ID, d, m.Heads[at(m, d.Slot)]))
 		}
 		return errors.Join(append(errs, record(tx))...)
 	})

@@ -61,12 +61,17 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		_, err = h.Build(ctx, clade.BuildSpec{Recipe: "debian-12", Name: name, Options: alone}, nil)
 	case "template":
 		_, err = h.CreateTemplate(ctx, clade.TemplateSpec{Ref: clade.Ref{Name: "t"}, Machine: name}, nil)
-	case "linked", "full", "adopt":
+	case "carry":
+		_, err = h.CreateTemplate(ctx, clade.TemplateSpec{Ref: clade.Ref{Name: "t"}, Machine: name, WithData: true}, nil)
+	case "linked", "full", "adopt", "data":
 		spec := clade.CloneSpec{Source: words[1], Names: []clade.Name{clade.Name(words[2])}, Kind: clade.Linked, Options: alone}
 		if words[0] == "full" {
 			spec.Kind, spec.AcceptTwins = clade.Full, []string{clade.AllMarks}
 		}
 		spec.Generalize = words[0] == "adopt"
+		if words[0] == "data" {
+			spec.DataDisks = []clade.DataDisk{{Size: clade.GiB}}
+		}
 		_, err = h.Clone(ctx, spec, nil)
 	case "start":
 		err = h.Start(ctx, name, clade.StartOptions{}, nil)

@@ -78,6 +78,9 @@ func checkOptions(o clade.Options, names []clade.Name) error {
 			return err
 		}
 	}
+	if _, err := clade.AddDataDisks(nil, o.DataDisks); err != nil {
+		return err
+	}
 	_, ipErr := netip.ParseAddr(o.IP)
 	switch {
 	case len(names) == 0:

@@ -154,6 +154,9 @@ func (h *Host) fromDisks(ctx context.Context, b birth, fill func(op *operation, 
 	for slot, virtual := range sizes {
 		m.Disks, m.Heads = append(m.Disks, clade.Disk{Slot: slot, Virtual: virtual}), append(m.Heads, headName(slot, 0))
 	}
+	if err := addDataDisks(dir, m, b.options.DataDisks); err != nil {
+		return nil, fileError("create", on, err)
+	}
 	if err := h.placeMachines(ctx, op, nil, []*store.Machine{m}, nil); err != nil {
 		return nil, fileError("create", on, err)
 	}

@@ -11,18 +11,18 @@ import (
 
 // cost returns what one clone of b takes on the disk now.
 func (h *Host) cost(ctx context.Context, b *base, kind clade.CloneKind) (clade.Bytes, error) {
+	sum := clade.Bytes(len(b.added)) * qcow2.OverlayCost
 	if kind == clade.Linked {
-		return clade.Bytes(len(b.virtual)) * qcow2.OverlayCost, nil
+		return sum + clade.Bytes(len(b.virtual))*qcow2.OverlayCost, nil
 	}
 	var files []string
 	if b.machine != nil {
-		files = h.headPaths(b.machine)
+		files = h.headsOf(b.machine, b.of)
 	}
 	chains, err := h.chains(ctx, b.layers)
 	for _, chain := range chains {
 		files = append(files, chain...)
 	}
-	var sum clade.Bytes
 	for _, file := range files {
 		n, err := image.Allocated(file)
 		if err != nil {
@@ -79,6 +79,9 @@ func (h *Host) PlanClone(ctx context.Context, spec clade.CloneSpec) (*clade.Plan
 		for _, v := range b.virtual {
 			plan.Virtual += v
 		}
+		for _, d := range b.added {
+			plan.Virtual += d.Virtual
+		}
 	}
 	if plan.Free, err = image.Space(h.Dir); err != nil {
 		return nil, err
@@ -109,6 +112,9 @@ func (h *Host) steps(ctx context.Context, b *base, spec clade.CloneSpec, each cl
 		steps = append(steps, fmt.Sprintf("write %d empty heads that rest on %s", len(spec.Names)*len(b.virtual), b.source))
 	} else {
 		steps = append(steps, fmt.Sprintf("copy %v for each clone", each))
+	}
+	for _, d := range b.added {
+		steps = append(steps, fmt.Sprintf("give each clone an empty data disk %s of %v, for %s", d.Label, d.Virtual, d.Mount))
 	}
 	return append(steps, "give each clone its own UUID, MAC, address, hostname and instance-id"), nil
 }

@@ -115,6 +115,11 @@ func (h *Host) writeSeed(m *store.Machine) error {
 	}
 	seed := cloudinit.Seed{InstanceID: m.Identity.InstanceID, Hostname: m.Identity.Hostname, User: m.User,
 		SSHKeys: append([]string{key}, m.SSHKeys...), UserData: m.UserData}
+	for _, d := range m.Disks {
+		if d.Data() {
+			seed.Disks = append(seed.Disks, cloudinit.Disk{Serial: d.Serial, Label: d.Label, Mount: d.Mount})
+		}
+	}
 	if m.Identity.MAC != "" {
 		mac, err := net.ParseMAC(m.Identity.MAC)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/hypervisor"
@@ -48,13 +49,9 @@ func (h *Host) Promote(ctx context.Context, name clade.Name, p clade.Progress) (
 
 // roomToPromote refuses what there is no room for, and what is full already.
 func (h *Host) roomToPromote(ctx context.Context, m *store.Machine) error {
-	b := &base{machine: m, layers: layersOf(m.Disks)}
-	rests := false
-	for _, layer := range b.layers {
-		rests = rests || layer != ""
-	}
+	b := &base{machine: m, of: m.Disks, layers: layersOf(m.Disks)}
 	on := "machine " + string(m.Name)
-	if !rests {
+	if len(onNothing(m)) == 0 {
 		return &clade.Error{Op: "promote", On: on, Kind: clade.Unsupported, Err: errors.New("it rests on nothing: it is full already")}
 	}
 	need, err := h.cost(ctx, b, clade.Full)
@@ -69,9 +66,10 @@ func (h *Host) roomToPromote(ctx context.Context, m *store.Machine) error {
 		Hint: "free some space: clade du shows who takes it"}
 }
 
-// onNothing is how the record calls a promoted machine's disks.
+// onNothing is how the record calls a promoted machine's disks: those that rest on
+// something now.
 func onNothing(m *store.Machine) []clade.Disk {
-	disks := clone(m).Disks
+	disks := slices.DeleteFunc(slices.Clone(m.Disks), func(d clade.Disk) bool { return d.Layer == "" })
 	for i := range disks {
 		disks[i].Layer, disks[i].Base = "", ""
 	}
@@ -79,7 +77,7 @@ func onNothing(m *store.Machine) []clade.Disk {
 }
 
 func (h *Host) promoteStopped(ctx context.Context, m *store.Machine, p clade.Progress) (*clade.Removal, error) {
-	heads := h.headPaths(m)
+	heads := h.headsOf(m, onNothing(m))
 	flatten := func(files []string) error {
 		for i, file := range files {
 			if _, err := image.Flatten(ctx, heads[i], file, p); err != nil {
@@ -119,8 +117,8 @@ func (h *Host) promoteRunning(ctx context.Context, m *store.Machine, p clade.Pro
 	}
 	var gone []*clade.Layer
 	err = h.db.Write(ctx, func(tx *store.Tx) (err error) {
-		for i, d := range onNothing(m) {
-			if err := tx.SetDisk(m.ID, d, m.Heads[i]); err != nil {
+		for _, d := range onNothing(m) {
+			if err := tx.SetDisk(m.ID, d, m.Heads[at(m, d.Slot)]); err != nil {
 				return err
 			}
 		}

@@ -70,6 +70,9 @@ func (a *arrival) readMarks(ctx context.Context, t *clade.Template, p clade.Prog
 	var digests []string
 	dir := filepath.Join(a.op.dir, layersDir)
 	for _, d := range t.Disks {
+		if d.Label != "" {
+			continue // a data disk: it was not generalized either
+		}
 		chain := a.m.Chain(d.Layer)
 		if err := a.borrow(ctx, chain); err != nil {
 			return nil, err

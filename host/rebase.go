@@ -33,19 +33,19 @@ func (h *Host) Rebase(ctx context.Context, name clade.Name, to clade.Ref, p clad
 	if err != nil {
 		return nil, retitle("rebase", err)
 	}
-	if b.template == nil || len(b.layers) != len(m.Disks) {
+	if b.template == nil || b.system() != len(systemDisks(m.Disks)) {
 		return nil, &clade.Error{Op: "rebase", On: on, Kind: clade.Unsupported,
-			Err: fmt.Errorf("%s is not a template with %d disks", to, len(m.Disks)), Hint: "clade template ls shows the templates there are"}
+			Err: fmt.Errorf("%s is not a template with %d system disks", to, len(systemDisks(m.Disks))), Hint: "clade template ls shows the templates there are"}
 	}
-	if err := h.chainIntact(ctx, b.layers...); err != nil {
+	if err := h.chainIntact(ctx, b.layers[:b.system()]...); err != nil {
 		return nil, fileError("rebase", on, err)
 	}
 	frozen, err := h.freeze(ctx, m, p)
 	if err != nil {
 		return nil, err
 	}
-	disks := make([]clade.Disk, len(m.Disks))
-	for i, d := range frozen.Disks {
+	disks := systemDisks(frozen.Disks)
+	for i, d := range disks {
 		disks[i] = clade.Disk{Slot: d.Slot, Layer: b.layers[i], Base: b.layers[i], Virtual: max(b.virtual[i], d.Virtual)}
 	}
 	_, err = h.replaceHeads(ctx, frozen, change{disks: disks, record: func(tx *store.Tx) error {

@@ -15,12 +15,10 @@ func (h *Host) Push(ctx context.Context, ref clade.Ref, name string, o clade.Reg
 	if err != nil {
 		return nil, retitle("push", err)
 	}
-	slots, tops := make([]int, len(t.Disks)), make([]string, len(t.Disks))
-	for i, d := range t.Disks {
-		slots[i], tops[i] = d.Slot, d.Layer
-	}
+	b := &base{}
+	b.fromTemplate(t)
 	manifest := bundle.OfTemplate(t)
-	if err := h.describe(ctx, manifest, slots, tops, nil); err != nil {
+	if err := h.describe(ctx, manifest, b.of, nil); err != nil {
 		return nil, fileError("push", "template "+t.Ref().String(), err)
 	}
 	open := func(l bundle.Layer) (*os.File, error) { return os.Open(h.layerPath(l.ID)) }

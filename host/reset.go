@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/store"
@@ -29,10 +28,10 @@ func (h *Host) Reset(ctx context.Context, name clade.Name, p clade.Progress) (*c
 	return r, fileError("reset", "machine "+string(name), err)
 }
 
-// basesOf returns m's disks as they were when it was made. Kind Unsupported for a
+// basesOf returns m's system disks as they were when it was made. Kind Unsupported for a
 // machine that rests on nothing.
 func basesOf(m *store.Machine, op string) ([]clade.Disk, error) {
-	disks := slices.Clone(m.Disks)
+	disks := systemDisks(m.Disks)
 	for i, d := range disks {
 		if d.Base == "" {
 			return nil, &clade.Error{Op: op, On: "machine " + string(m.Name), Kind: clade.Unsupported,

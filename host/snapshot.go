@@ -10,7 +10,7 @@ import (
 )
 
 // CreateSnapshot freezes a machine's heads, running or not, and keeps what it was
-// under a name. After a failure the machine may rest on one more layer.
+// under a name: of data disks there are no snapshots. After a failure the machine may rest on one more layer.
 func (h *Host) CreateSnapshot(ctx context.Context, machine, name clade.Name, p clade.Progress) (*clade.Snapshot, error) {
 	if _, err := clade.ParseName(string(name)); err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (h *Host) CreateSnapshot(ctx context.Context, machine, name clade.Name, p c
 // moment is what a machine, whose heads were frozen just now, is.
 func moment(frozen *store.Machine, name clade.Name) *clade.Snapshot {
 	s := &clade.Snapshot{Machine: frozen.Name, Name: name, Clone: frozen.Clone, Source: frozen.Source, Created: time.Now().UTC()}
-	for _, d := range frozen.Disks {
+	for _, d := range systemDisks(frozen.Disks) {
 		s.Disks = append(s.Disks, clade.Disk{Slot: d.Slot, Layer: d.Layer, Base: d.Base, Virtual: d.Virtual})
 	}
 	return s

@@ -31,7 +31,7 @@ func (h *Host) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 		return nil, err
 	}
 	defer release()
-	frozen, err := h.freeze(ctx, m, p)
+	frozen, err := h.freezeDisks(ctx, m, disksOf(m, spec.WithData), p)
 	if err != nil {
 		return nil, err
 	}
@@ -42,10 +42,13 @@ func (h *Host) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 	defer op.end()
 	t := &clade.Template{Name: ref.Name, Version: ref.Version, Source: "machine " + string(m.Name), User: m.User,
 		Hardware: m.Hardware, Generalized: !spec.SkipGeneralize, Created: time.Now().UTC()}
-	below, virtual := make([]string, len(frozen.Disks)), make([]clade.Bytes, len(frozen.Disks))
-	for i, d := range frozen.Disks {
-		below[i], virtual[i] = d.Layer, d.Virtual
-		t.Disks = append(t.Disks, clade.TemplateDisk{Slot: d.Slot, Layer: d.Layer, Virtual: d.Virtual})
+	var below []string
+	var virtual []clade.Bytes
+	for _, d := range disksOf(frozen, spec.WithData) {
+		t.Disks = append(t.Disks, clade.TemplateDisk{Slot: d.Slot, Layer: d.Layer, Virtual: d.Virtual, Label: d.Label, Mount: d.Mount})
+		if !d.Data() { // which hold no system whose marks could be erased
+			below, virtual = append(below, d.Layer), append(virtual, d.Virtual)
+		}
 	}
 	var layers []*clade.Layer
 	if t.Generalized {

@@ -119,8 +119,8 @@ type Snapshotter interface {
 	// Heads returns the files the running machine writes to, by slot.
 	Heads(ctx context.Context, p Place) ([]string, error)
 	// Switch makes the running machine go on writing in the new heads, one for
-	// each slot, which rest on the files it wrote to so far: all or none. File
-	// systems are frozen meanwhile where an agent answers. It returns how long
+	// each slot, which rest on the files it wrote to so far: all or none. A disk
+	// whose new head is the one it has stays as it is. File systems are frozen meanwhile where an agent answers. It returns how long
 	// the guest stood still and whether its file systems were frozen.
 	Switch(ctx context.Context, p Place, heads []string) (Pause, error)
 }

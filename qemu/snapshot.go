@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -109,6 +110,9 @@ func (d *Driver) Switch(ctx context.Context, p hypervisor.Place, heads []string)
 	if err != nil {
 		return hypervisor.Pause{}, talkError(p, "switch", "heads", err)
 	}
+	if len(moves) == 0 {
+		return hypervisor.Pause{}, nil
+	}
 	if err := open(ctx, c, moves); err != nil {
 		return hypervisor.Pause{}, talkError(p, "switch", "heads", err)
 	}
@@ -126,7 +130,7 @@ type move struct {
 	path     string // the file of the new one
 }
 
-// plan pairs the new heads with the disks.
+// plan pairs the new heads with the disks, but for those that have theirs already.
 func plan(ctx context.Context, c *qmp.Client, heads []string) ([]move, error) {
 	now, err := headsOf(ctx, c)
 	if err != nil {
@@ -140,9 +144,18 @@ func plan(ctx context.Context, c *qmp.Client, heads []string) ([]move, error) {
 		if !filepath.IsAbs(path) {
 			return nil, invalid(fmt.Sprintf("path %q", path), "it is not absolute")
 		}
+		if sameFile(path, now[slot].path) {
+			continue
+		}
 		moves = append(moves, move{from: now[slot].node, to: nextNode(slot, now[slot].node), path: path})
 	}
 	return moves, nil
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return a == b || err == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // nextNode returns the name of the node that comes after: disk0, disk0.1, disk0.2.

@@ -175,6 +175,11 @@ func heads(m *machine) {
 		}
 		m.wantHeads(s, want)
 	}
+	want = []string{want[0], m.overlays(s, 2)[1]} // the first disk stays
+	if _, err := s.Switch(m.ctx, m.place, want); err != nil {
+		m.Fatalf("Switch of one disk: %v", err)
+	}
+	m.wantHeads(s, want)
 	if st := m.status(); st.State != clade.Running {
 		m.Errorf("status after Switch = %+v, want running", st)
 	}
