@@ -12,10 +12,10 @@ import (
 // cloneFlags are the flags of clone.
 type cloneFlags struct {
 	optionFlags
-	full, linked, start, dryRun, generalize bool
-	twins                                   []string // marks
-	count                                   int
-	pattern                                 string
+	full, linked, start, dryRun, generalize, withData bool
+	twins                                             []string // marks
+	count                                             int
+	pattern                                           string
 }
 
 func (a *app) cloneVerb() *cobra.Command {
@@ -30,12 +30,14 @@ and takes next to nothing; a full clone is a copy and rests on nothing.
 Cloning a machine freezes its disk first; the machine goes on with a new head,
 running or not. Its clones would share its identity, so --generalize is needed, or
 --accept-twins with the marks that may be shared. Every clone gets its own name,
-address and ids in any case.
+address and ids in any case. Its data disks are not cloned unless --with-data says so;
+--data-disk gives each clone an empty one of its own.
 
 Give the names, or -n N and a pattern: web-{n} or, with three digits, web-{n:03}.`,
 		Example: `  clade clone debian-12 web-1 web-2 --start
   clade clone debian-12:1 -n 30 --name 'pupil-{n:02}' --memory 512M
   clade clone debian-12 big --full --dry-run
+  clade clone debian-12 db-1 --data-disk 20G --data-disk home=5G:/home
   clade clone web-1 web-1-copy --generalize`,
 		ValidArgsFunction: a.completeSource,
 	}
@@ -44,6 +46,7 @@ Give the names, or -n N and a pattern: web-{n} or, with three digits, web-{n:03}
 	flags.BoolVar(&f.full, "full", false, "make full clones")
 	flags.BoolVar(&f.start, "start", false, "start the clones")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only show what would be made, and what it takes")
+	flags.BoolVar(&f.withData, "with-data", false, "clone the machine's data disks too")
 	flags.BoolVar(&f.generalize, "generalize", false, "erase the identity of the machine from what its clones rest on")
 	flags.StringSliceVar(&f.twins, "accept-twins", nil, "marks that the clones may share with the source, or \"all\"")
 	complete(cmd, "accept-twins", completeMarks)
@@ -107,7 +110,7 @@ func (f *cloneFlags) spec(cmd *cobra.Command, args []string) (spec clade.CloneSp
 	case !given && len(args) == 1:
 		return spec, usage(cmd, "no name given for the clone")
 	}
-	spec = clade.CloneSpec{Source: args[0], Kind: clade.Linked, Generalize: f.generalize, AcceptTwins: f.twins}
+	spec = clade.CloneSpec{Source: args[0], Kind: clade.Linked, Generalize: f.generalize, AcceptTwins: f.twins, WithData: f.withData}
 	if f.full {
 		spec.Kind = clade.Full
 	}

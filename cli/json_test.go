@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the golden files")
 // TestJSONFields freezes the fields of every --json: other programs read them.
 func TestJSONFields(t *testing.T) {
 	home := prepared(t, fake.Knobs{})
-	if status, _, errs := run(t, home, "clone", "debian-12", "web-1", "--start"); status != 0 {
+	if status, _, errs := run(t, home, "clone", "debian-12", "web-1", "--start", "--data-disk", "1G"); status != 0 {
 		t.Fatal(errs)
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle")

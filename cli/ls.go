@@ -94,6 +94,14 @@ func (a *app) showVerb() *cobra.Command {
 	})
 }
 
+// dataOf says of a data disk what it is, after what is said of every disk.
+func dataOf(label, mount string) string {
+	if label == "" {
+		return ""
+	}
+	return fmt.Sprintf(", data disk %s for %s", label, mount)
+}
+
 // sourceOf says what m was made from, and whether there is a newer version of it.
 func sourceOf(m *clade.Machine) string {
 	if m.Newer == "" {
@@ -130,7 +138,7 @@ func describe(m *clade.Machine) *table {
 		if d.Layer != "" {
 			base = fmt.Sprintf("rests on layer %s, depth %d", d.Layer, d.Depth)
 		}
-		t.row(fmt.Sprintf("disk %d", d.Slot), fmt.Sprintf("%v, serial %s, %s", d.Virtual, d.Serial, base))
+		t.row(fmt.Sprintf("disk %d", d.Slot), fmt.Sprintf("%v, serial %s, %s%s", d.Virtual, d.Serial, base, dataOf(d.Label, d.Mount)))
 	}
 	t.row("created", when(m.Created))
 	return t

@@ -24,6 +24,7 @@ type optionFlags struct {
 	sshKeys  []string
 	firmware string
 	isolated bool
+	data     []string
 }
 
 func (o *optionFlags) add(a *app, cmd *cobra.Command) {
@@ -36,6 +37,7 @@ func (o *optionFlags) add(a *app, cmd *cobra.Command) {
 	f.StringVar(&o.hostname, "hostname", "", "the guest's hostname (default: the machine's name)")
 	f.StringVar(&o.userData, "user-data", "", "a file with cloud-init user data, passed on unchanged")
 	f.StringArrayVar(&o.sshKeys, "ssh-key", nil, "a public key, or a file with some, that may log in; can be given again")
+	f.StringArrayVar(&o.data, "data-disk", nil, "an empty disk of that size beside the system's, as [LABEL=]SIZE[:DIRECTORY]; can be given again")
 	complete(cmd, "network", a.completeNetworks)
 }
 
@@ -68,6 +70,13 @@ func (o *optionFlags) options(cmd *cobra.Command) (clade.Options, error) {
 			return out, err
 		}
 		out.UserData = data
+	}
+	for _, text := range o.data {
+		d, err := clade.ParseDataDisk(text)
+		if err != nil {
+			return out, err
+		}
+		out.DataDisks = append(out.DataDisks, d)
 	}
 	for _, key := range o.sshKeys {
 		keys, err := readKeys(key)

@@ -118,9 +118,26 @@ func (a *app) showGoing(ctx context.Context, s clade.Services, machines []*clade
 		own[m.Name] = m.Exclusive
 	}
 	for _, m := range machines {
-		a.say("machine %s (%s, %v of its own) will be removed", m.Name, m.State, own[m.Name])
+		a.say("machine %s (%s, %v of its own) will be removed%s", m.Name, m.State, own[m.Name], withData(m))
 	}
 	return nil
+}
+
+// withData names the data disks that go with m.
+func withData(m *clade.Machine) string {
+	var list []string
+	for _, d := range m.Disks {
+		if d.Data() {
+			list = append(list, fmt.Sprintf("%s (%v)", d.Label, d.Virtual))
+		}
+	}
+	switch len(list) {
+	case 0:
+		return ""
+	case 1:
+		return ", with its data disk " + list[0]
+	}
+	return ", with its data disks " + strings.Join(list, ", ")
 }
 
 // confirm asks whether n things shall go. Without a terminal, --yes must be given.

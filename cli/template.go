@@ -28,7 +28,7 @@ identity is left in them. It never changes; a new version is a new template.`,
 
 func (a *app) templateCreateVerb() *cobra.Command {
 	var from string
-	var skip bool
+	var skip, withData bool
 	var marks clade.Marks
 	cmd := &cobra.Command{
 		Use:   "create NAME[:VERSION] --from MACHINE",
@@ -36,7 +36,8 @@ func (a *app) templateCreateVerb() *cobra.Command {
 		Long: `Create freezes the machine's disk, erases in an overlay of it everything that must
 not be shared (machine-id, host keys, leases, histories and more), proves that it is
 gone, and seals the result. The machine keeps its identity and goes on, running or
-not. Without a VERSION it is the next number.
+not. Without a VERSION it is the next number. Its data disks are no part of the
+template unless --with-data says so; nothing on them is erased.
 
 A mark that is disabled stays, and every clone must be asked for with --accept-twins
 and that mark: clade generalize --list shows them.`,
@@ -47,6 +48,7 @@ and that mark: clade generalize --list shows them.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "the machine")
 	cmd.Flags().BoolVar(&skip, "skip-generalize", false, "keep the machine's identity in it: clones must be asked for with --accept-twins")
+	cmd.Flags().BoolVar(&withData, "with-data", false, "keep the machine's data disks in it, as they are")
 	marksFlags(cmd, &marks)
 	complete(cmd, "from", a.completeMachines)
 	asJSON := jsonFlag(cmd)
@@ -66,7 +68,7 @@ and that mark: clade generalize --list shows them.`,
 		if err != nil {
 			return err
 		}
-		t, err := s.CreateTemplate(cmd.Context(), clade.TemplateSpec{Ref: ref, Machine: machine, SkipGeneralize: skip, Marks: marks}, a.progress())
+		t, err := s.CreateTemplate(cmd.Context(), clade.TemplateSpec{Ref: ref, Machine: machine, SkipGeneralize: skip, WithData: withData, Marks: marks}, a.progress())
 		if err != nil {
 			return err
 		}
@@ -153,7 +155,7 @@ func (a *app) templateShowVerb() *cobra.Command {
 		t.row("user", one.User)
 		t.row("hardware", hardware(one.Hardware))
 		for _, d := range one.Disks {
-			t.row(fmt.Sprintf("disk %d", d.Slot), fmt.Sprintf("%v on layer %s", d.Virtual, d.Layer))
+			t.row(fmt.Sprintf("disk %d", d.Slot), fmt.Sprintf("%v on layer %s%s", d.Virtual, d.Layer, dataOf(d.Label, d.Mount)))
 		}
 		t.row("machines", strconv.Itoa(one.Machines))
 		t.row("created", when(one.Created))

@@ -205,7 +205,7 @@ func TestLabDay(t *testing.T) {
 	}
 	twinAndBare(h)
 	h.run("stop", "master")
-	h.run("clone", "day:1", "web-2", "--memory", "768M")
+	h.run("clone", "day:1", "web-2", "--memory", "768M", "--data-disk", "home=1G:/srv/home", "--data-disk", "64M")
 	h.run("start", "web-1", "web-2", "--wait", "cloud-init")
 	h.run("start", "twin", "bare-1", "--wait", "agent")
 	distinct(h, "web-1", "web-2", "twin", "bare-1")
@@ -214,6 +214,7 @@ func TestLabDay(t *testing.T) {
 			t.Errorf("%s does not hold what its source held: %q", name, got)
 		}
 	}
+	dataDisks(h, "web-2", "")
 	daily(h)
 	mended(h, "web-1")
 	h.killSwitch()
@@ -226,7 +227,9 @@ func TestLabDay(t *testing.T) {
 	h.run("stop", "web-1")
 	h.run("rm", "--yes", "master")
 	h.run("template", "rm", "--yes", "day:1")
-	h.run("start", "web-2", "--wait", "agent") // its parents are gone, what it rests on is not
+	h.run("reset", "web-2")
+	h.run("start", "web-2", "--wait", "cloud-init") // its parents are gone, what it rests on is not
+	dataDisks(h, "web-2", "precious")
 	h.run("verify", "--all")
 }
 
@@ -239,6 +242,17 @@ func twinAndBare(h *home) {
 	h.run("exec", "master", "--", "sh", "-c", "DEBIAN_FRONTEND=noninteractive apt-get -qq -y purge cloud-init && sync")
 	h.run("template", "create", "bare", "--from", "master")
 	h.run("clone", "bare", "bare-1")
+}
+
+// dataDisks checks that a machine's data disks are mounted and hold what an earlier
+// call left there, while its system's disk does not: it was reset.
+func dataDisks(h *home, name, want string) {
+	h.Helper()
+	out := h.run("exec", name, "--", "sh", "-c", "cat /srv/home/file /root/file 2>/dev/null; mountpoint -q /data && findmnt -no LABEL,FSTYPE /srv/home; "+
+		"echo precious > /srv/home/file; echo lost > /root/file; sync")
+	if got := strings.Join(strings.Fields(out), " "); got != strings.TrimSpace(want+" home ext4") {
+		h.Errorf("%s says %q of its data disks, want %q and that they are mounted", name, got, want)
+	}
 }
 
 // distinct checks that running machines have all that was erased again, and share

@@ -61,7 +61,8 @@ func (h *Home) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress
 		if spec.Kind != clade.Full {
 			disk.Layer, disk.Base, disk.Depth, head = layer, layer, len(h.chain(layer)), linkedSize
 		}
-		m, err := h.add("clone", name, spec.Options, clade.Machine{Clone: spec.Kind, Source: label, User: "debian", Disks: []clade.Disk{disk}})
+		disks := append([]clade.Disk{disk}, h.data(spec, name)...)
+		m, err := h.add("clone", name, spec.Options, clade.Machine{Clone: spec.Kind, Source: label, User: "debian", Disks: disks})
 		if err != nil {
 			return nil, err
 		}
@@ -71,6 +72,23 @@ func (h *Home) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress
 		made = append(made, copied(m))
 	}
 	return made, nil
+}
+
+// data returns the data disks that a clone has of its source.
+func (h *Home) data(spec clade.CloneSpec, name clade.Name) (disks []clade.Disk) {
+	if m := h.s.Machines[clade.Name(spec.Source)]; m != nil && spec.WithData {
+		disks = slices.Clone(m.Disks[1:])
+	} else if ref, err := clade.ParseRef(spec.Source); m == nil && err == nil {
+		if t, err := h.template(ref); err == nil {
+			for _, d := range t.Disks[1:] {
+				disks = append(disks, clade.Disk{Slot: d.Slot, Layer: d.Layer, Virtual: d.Virtual, Label: d.Label, Mount: d.Mount, Depth: 1})
+			}
+		}
+	}
+	for i := range disks {
+		disks[i].Serial = fmt.Sprintf("serial-%s-%d", name, disks[i].Slot)
+	}
+	return disks
 }
 
 // source finds what to clone and refuses what must be refused.

@@ -85,6 +85,14 @@ func (h *Home) add(op string, name clade.Name, o clade.Options, m clade.Machine)
 	if network == nil {
 		return nil, fail(op, "machine "+string(name), clade.NotFound, "clade network ls shows what there is", "no network is called %s", o.Network)
 	}
+	added, err := clade.AddDataDisks(m.Disks, o.DataDisks)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range added {
+		d.Serial = fmt.Sprintf("serial-%s-%d", name, d.Slot)
+		m.Disks = append(m.Disks, d)
+	}
 	n := h.next()
 	base := netip.MustParsePrefix(network.Subnet).Addr().As4()
 	base[3] = byte(9 + n)

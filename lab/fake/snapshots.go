@@ -27,7 +27,7 @@ func (h *Home) keep(m *clade.Machine, name clade.Name) (*clade.Snapshot, error) 
 		return nil, fail("create", "snapshot "+string(name)+" of machine "+string(m.Name), clade.Exists, "choose another name", "it is there")
 	}
 	h.freeze(m)
-	s := &clade.Snapshot{Machine: m.Name, Name: name, Clone: m.Clone, Source: m.Source, Disks: slices.Clone(m.Disks), Created: epoch}
+	s := &clade.Snapshot{Machine: m.Name, Name: name, Clone: m.Clone, Source: m.Source, Disks: slices.Clone(m.Disks[:1]), Created: epoch}
 	h.s.Snapshots = append(h.s.Snapshots, s)
 	return s, nil
 }
@@ -62,10 +62,10 @@ func (h *Home) stopped(op string, name clade.Name) (*clade.Machine, error) {
 	return m, err
 }
 
-// back gives m an empty head on the given disks.
+// back gives m's system disk an empty head, as disks say.
 func (h *Home) back(m *clade.Machine, disks []clade.Disk) *clade.Removal {
 	r := &clade.Removal{Removed: "what machine " + string(m.Name) + " had written", Freed: h.s.Heads[m.Name]}
-	m.Disks = slices.Clone(disks)
+	m.Disks[0] = disks[0]
 	m.Disks[0].Depth = len(h.chain(m.Disks[0].Layer))
 	h.s.Heads[m.Name] = linkedSize
 	h.s.Guests[m.ID] = h.s.Guests[m.Disks[0].Layer].copy()

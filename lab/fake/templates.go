@@ -52,6 +52,12 @@ func (h *Home) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 		p.Tell(clade.Event{Step: "generalize", End: true})
 	}
 	t.Disks = []clade.TemplateDisk{{Layer: layer.ID, Virtual: virtualSize}}
+	for _, d := range m.Disks[1:] {
+		if spec.WithData {
+			data := h.addLayer("", "freeze of machine "+string(m.Name), linkedSize)
+			t.Disks = append(t.Disks, clade.TemplateDisk{Slot: d.Slot, Layer: data.ID, Virtual: d.Virtual, Label: d.Label, Mount: d.Mount})
+		}
+	}
 	h.s.Templates = append(h.s.Templates, t)
 	return h.counted(t), nil
 }
