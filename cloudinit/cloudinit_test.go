@@ -58,9 +58,12 @@ func read(t *testing.T, s *Seed) map[string][]byte {
 	}
 	got := make(map[string][]byte)
 	for _, e := range entries {
-		if got[e.Name()], err = v.ReadFile(e.Name()); err != nil {
+		data, err := v.ReadFile(e.Name())
+		info, err2 := e.Info()
+		if err := errors.Join(err, err2); err != nil {
 			t.Fatalf("%s: %v", e.Name(), err)
 		}
+		got[e.Name()] = data[:min(info.Size(), int64(len(data)))] // go-diskfs may read the last cluster whole
 	}
 	return got
 }

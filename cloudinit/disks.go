@@ -44,7 +44,7 @@ const mountDisks = `#!/bin/sh
 status=0
 failed() { echo "clade: data disk $1: $2" >&2; status=1; }
 data_disk() { # SERIAL LABEL DIRECTORY
-	device=
+	device= source=
 	for block in /sys/block/*; do
 		if [ "$(cat "$block/serial" 2>/dev/null)" = "$1" ]; then device=/dev/${block##*/}; fi
 	done
@@ -52,16 +52,15 @@ data_disk() { # SERIAL LABEL DIRECTORY
 	blkid -p "$device" >/dev/null 2>&1
 	if [ $? -eq 2 ] && [ "$(head -c 1048576 "$device" | tr -d '\0' | wc -c)" -eq 0 ]; then
 		mkfs.ext4 -q -m 0 -L "$2" "$device" || { failed "$2" "it could not be formatted"; return; }
-		if command -v udevadm >/dev/null; then udevadm settle -t 10; fi
 	fi
 	if ! awk -v label="LABEL=$2" -v dir="$3" '$1 == label || $2 == dir { found = 1 } END { exit !found }' /etc/fstab; then
 		if [ -n "$(tail -c 1 /etc/fstab)" ]; then echo >>/etc/fstab; fi
+		source=$device # udev may not have seen the label yet
 		echo "LABEL=$2 $3 auto defaults,nofail,x-systemd.device-timeout=10s 0 2" >>/etc/fstab
-		if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 	fi
 	if mountpoint -q "$3" || ! awk -v dir="$3" '$1 !~ /^#/ && $2 == dir { found = 1 } END { exit !found }' /etc/fstab; then return; fi
 	mkdir -p "$3"
-	mount "$3" || mountpoint -q "$3" || { failed "$2" "it could not be mounted on $3"; return; }
+	mount $source "$3" || mountpoint -q "$3" || { failed "$2" "it could not be mounted on $3"; return; }
 	if command -v restorecon >/dev/null; then restorecon "$3"; fi
 }
 `
