@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # What clade runs on.
 PACKAGES := qemu-system-x86 qemu-utils mmdebstrap uidmap gpgv debian-archive-keyring openssh-client ovmf
 # What its tests need besides.
-TEST_PACKAGES := $(PACKAGES) e2fsprogs xfsprogs btrfs-progs lvm2 dosfstools mtools fdisk ipxe-qemu
+TEST_PACKAGES := $(PACKAGES) e2fsprogs xfsprogs btrfs-progs lvm2 dosfstools mtools fdisk ipxe-qemu docker-registry
 
 .PHONY: lab setup setup-test build test test-unit test-integration test-lab test-masters bench release clean
 

@@ -129,6 +129,8 @@ func TestHostileLibvirt(t *testing.T) {
 		{"lun", []string{"device='disk'", "device='lun'"}, clade.Unsupported, "lun"},
 		{"encrypted", []string{web, web + "<encryption format='luks'/>"}, clade.Unsupported, "encrypted"},
 		{"encrypted source", []string{web, "<source file='/srv/web.qcow2'><encryption/></source>"}, clade.Unsupported, "encrypted"},
+		{"rests on a file", []string{web, web + "<backingStore type='file'><format type='raw'/><source file='/etc/shadow'/></backingStore>"}, clade.Unsupported, `rests on another image, "/etc/shadow"`},
+		{"rests on an address", []string{web, web + "<backingStore type='network'><source protocol='nbd' name='x'/></backingStore>"}, clade.Unsupported, "rests on another image"},
 		{"slice", []string{web, "<source file='/srv/web.qcow2'><slices/></source>"}, clade.Unsupported, "slice"},
 		{"relative path", []string{"/srv/web.qcow2", "../web.qcow2"}, clade.Corrupt, "../web.qcow2"},
 		{"address", []string{"/srv/web.qcow2", "http://x/web.qcow2"}, clade.Corrupt, "http://x"},

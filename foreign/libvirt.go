@@ -70,6 +70,26 @@ type domainDisk struct {
 		Order uint `xml:"order,attr"`
 	} `xml:"boot"`
 	Encryption *struct{} `xml:"encryption"`
+	// libvirt shows what a running domain's image rests on; empty where that is nothing.
+	Backing struct {
+		Source struct {
+			File     string `xml:"file,attr"`
+			Dev      string `xml:"dev,attr"`
+			Name     string `xml:"name,attr"`
+			Protocol string `xml:"protocol,attr"`
+		} `xml:"source"`
+	} `xml:"backingStore"`
+}
+
+// restsOn names what the disk's image rests on; "" for nothing.
+func (d *domainDisk) restsOn() string {
+	s := d.Backing.Source
+	for _, name := range []string{s.File, s.Dev, s.Name, s.Protocol} {
+		if name != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // Libvirt reads a domain's XML, as virsh dumpxml prints it.
@@ -196,6 +216,9 @@ func (d *domainDisk) check() error {
 	case d.Type != "file":
 		return hinted(clade.Unsupported, "copy it to a file first, and import that: virsh vol-download",
 			"its content is in no file but a %.40q", d.Type)
+	case d.restsOn() != "":
+		return hinted(clade.Unsupported, "make it one file first: virsh blockcommit, or qemu-img convert -O qcow2 OLD NEW",
+			"it rests on another image, %.200q", d.restsOn())
 	case d.Encryption != nil || d.Source.Encryption != nil:
 		return refusal(clade.Unsupported, "it is encrypted by libvirt")
 	case d.Source.Slices != nil:

@@ -1,9 +1,11 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,11 +105,24 @@ func onItsWord(d foreign.Disk, format image.Format) error {
 	if !filepath.IsAbs(d.File) || format != image.Raw {
 		return nil // package image holds other formats to their marks
 	}
-	if _, err := image.Detect(d.File); errors.Is(err, clade.Invalid) {
+	_, err := image.Detect(d.File)
+	if errors.Is(err, clade.Invalid) && !beginsBlank(d.File) {
 		return &clade.Error{Kind: clade.Invalid, Err: fmt.Errorf("%.200q holds no partition table and no file system, and is not read as a disk on the word of a description", d.File),
-			Hint: "if it is a blank disk, take it out of the description"}
+			Hint: "if it is one, make sure of it and import it by itself: clade import NAME FILE --format raw"}
 	}
 	return nil
+}
+
+// beginsBlank says whether a file begins as an unused disk does.
+func beginsBlank(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 64<<10)
+	_, err = io.ReadFull(f, head)
+	return err == nil && len(bytes.Trim(head, "\x00")) == 0
 }
 
 // foreignNotes say what was not taken, and what its guest may lack here.

@@ -41,6 +41,9 @@ func (h *Host) Pull(ctx context.Context, name string, w clade.Arrival, o clade.R
 		fetched, err = a.Unpack(ctx, t, p)
 		return err
 	}, p)
+	if e, ok := err.(*clade.Error); ok && e.Op == "pull" {
+		return nil, err // it says all of it already
+	}
 	if err != nil {
 		return nil, fileError("pull", name, err)
 	}

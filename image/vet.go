@@ -29,8 +29,10 @@ func vet(f *os.File, size int64, format Format) error {
 		return vetVHD(f, size)
 	case Raw:
 		return vetRaw(f, size)
+	case VHDX:
+		return vetVHDX(f, size)
 	}
-	return nil // VHDX: QEMU refuses differencing disks itself
+	return refusal(clade.Unsupported, "", "a disk in format %.40q", format)
 }
 
 // refusal is an error about what a file is.
