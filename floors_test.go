@@ -30,6 +30,7 @@ var floors = map[string]string{
 	"qmp":                       "",
 	"qmp/qga":                   "qmp",
 	"recipe":                    "",
+	"pool":                      "",
 	"rootfs":                    "",
 	"identity":                  "rootfs",
 	"identity/identitytest":     "rootfs", // plants, for tests
@@ -53,12 +54,12 @@ var floors = map[string]string{
 	"appliance/guest": "generalize identity rootfs",
 
 	// core
-	"host": "undo lineage qcow2 recipe identity generalize audit live bundle foreign oci hypervisor store image vswitch cloudinit appliance",
+	"host": "undo pool hypervisor/hold lineage qcow2 recipe identity generalize audit live bundle foreign oci hypervisor store image vswitch cloudinit appliance",
 
 	// faces
-	"cli":      "lineage lab identity generalize",
+	"cli":      "pool lineage lab identity generalize",
 	"lab":      "lineage",
-	"lab/fake": "lineage identity generalize audit", // a home in memory, for the tests of the faces
+	"lab/fake": "pool lineage identity generalize audit", // a home in memory, for the tests of the faces
 
 	// main
 	"cmd/clade": "host cli qemu appliance appliance/guest generalize debian recipe",

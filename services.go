@@ -136,6 +136,37 @@ type Networks interface {
 	RemoveNetwork(ctx context.Context, name Name) error
 }
 
+// Pools keeps machines ready and hands them out.
+type Pools interface {
+	// CreatePool records a pool; the machines are made by Reconcile. Kinds: Invalid
+	// (also where its limits are too narrow), NotFound, Exists, Unsupported, Unproven.
+	CreatePool(ctx context.Context, spec PoolSpec) (*Pool, error)
+	// ChangePool makes spec what is wanted of the pool of its name; its template is
+	// changed by UpdatePool only. Kinds: those of CreatePool.
+	ChangePool(ctx context.Context, spec PoolSpec) (*Pool, error)
+	Pool(ctx context.Context, name Name) (*Pool, error)
+	Pools(ctx context.Context) ([]*Pool, error)
+	// RemovePool removes a pool and its machines. Kind InUse where one is claimed,
+	// unless claims go with it.
+	RemovePool(ctx context.Context, name Name, claims bool, p Progress) (*Removal, error)
+	// UpdatePool begins to roll out another template; Reconcile carries it on.
+	UpdatePool(ctx context.Context, u PoolUpdate) (*Pool, error)
+	// Claim hands out a machine at once: the one that the person holds already, or one
+	// that is ready. Kinds: NotFound; Busy where none is ready.
+	Claim(ctx context.Context, spec ClaimSpec) (*Claim, error)
+	// Release ends the person's claim; the pool's policy says what becomes of the
+	// machine, which nobody gets before. Kind NotFound.
+	Release(ctx context.Context, pool Name, person string) (*Claim, error)
+	// Claims returns the claims on one pool, or on all where pool is empty.
+	Claims(ctx context.Context, pool Name) ([]*Claim, error)
+	// Reconcile does, once, what brings a pool nearer to what is wanted of it. What
+	// fails is in the result and tried again later. Kind Busy while a controller works.
+	Reconcile(ctx context.Context, pool Name, p Progress) (*Reconciliation, error)
+	// Control keeps all pools what is wanted of them until ctx ends. While another
+	// controller works in this home it stands by.
+	Control(ctx context.Context, p Progress) error
+}
+
 // Storage tells what rests on what, what it takes, and whether it is intact.
 type Storage interface {
 	Lineage(ctx context.Context) (*Lineage, error)
@@ -179,6 +210,7 @@ type Services interface {
 	Bundles
 	Masters
 	Networks
+	Pools
 	Storage
 	Identities
 	Doctor

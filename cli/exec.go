@@ -13,25 +13,32 @@ const maxStdin = 4 << 20
 
 func (a *app) execVerb() *cobra.Command {
 	var input bool
+	var inPool string
 	cmd := &cobra.Command{
-		Use:   "exec NAME -- COMMAND...",
+		Use:   "exec NAME | --pool POOL -- COMMAND...",
 		Short: "Run a command in a machine through its guest agent",
 		Long: `Exec runs a command as root in a running machine, without network or login, and
 ends with the command's exit status (128 and more: it was ended by a signal). The
-output comes when the command has ended; what is long or interactive is for ssh.`,
+output comes when the command has ended; what is long or interactive is for ssh.
+
+With --pool it runs in all machines of a pool that run, several at the same time. Each
+line of output begins with the machine's name, a summary comes last, and the exit status
+is the worst.`,
 		Example: `  clade exec web-1 -- systemctl is-system-running
   clade exec web-1 -i -- tee /etc/motd < motd
-  clade exec web-1 -- sh -c 'df -h /; uptime'`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if dash := cmd.ArgsLenAtDash(); len(args) < 2 || dash > 1 || dash == 0 {
-				return usage(cmd, "it takes NAME -- COMMAND...")
-			}
-			return nil
-		},
+  clade exec web-1 -- sh -c 'df -h /; uptime'
+  clade exec --pool lab -- apt-get update`,
+		Args:              func(cmd *cobra.Command, args []string) error { return execArgs(cmd, args, inPool != "") },
 		ValidArgsFunction: a.completeMachine,
 	}
 	cmd.Flags().BoolVarP(&input, "input", "i", false, "pass standard input to the command (up to 4 MiB)")
+	cmd.Flags().StringVar(&inPool, "pool", "", "run it in all machines of this pool")
+	complete(cmd, "pool", a.completePools)
+	asJSON := cmd.Flags().Bool("json", false, "with --pool: print how it ended, as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if inPool != "" {
+			args = append([]string{inPool}, args...)
+		}
 		name, err := clade.ParseName(args[0])
 		if err != nil {
 			return err
@@ -49,6 +56,9 @@ output comes when the command has ended; what is long or interactive is for ssh.
 		if err != nil {
 			return err
 		}
+		if inPool != "" {
+			return a.execPool(cmd.Context(), s, name, c, *asJSON)
+		}
 		exit, err := s.Exec(cmd.Context(), name, c)
 		if err != nil {
 			return err
@@ -56,6 +66,18 @@ output comes when the command has ended; what is long or interactive is for ssh.
 		return a.finish(exit)
 	}
 	return cmd
+}
+
+// execArgs wants a machine and a command, or a command alone for a pool.
+func execArgs(cmd *cobra.Command, args []string, inPool bool) error {
+	dash := cmd.ArgsLenAtDash()
+	if inPool && (len(args) == 0 || dash > 0) {
+		return usage(cmd, "with --pool it takes -- COMMAND...")
+	}
+	if !inPool && (len(args) < 2 || dash > 1 || dash == 0) {
+		return usage(cmd, "it takes NAME -- COMMAND...")
+	}
+	return nil
 }
 
 // finish passes on how a guest's command ended.

@@ -22,13 +22,27 @@ func TestJSONFields(t *testing.T) {
 		t.Fatal(errs)
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle")
+	declared := filepath.Join(t.TempDir(), "pool.yaml")
+	if err := os.WriteFile(declared, []byte("name: lab\ntemplate: debian-12:1\nsize: 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var b strings.Builder
 	for _, line := range []string{"ls", "show web-1", "template ls", "template show debian-12", "tree", "du", "network ls", "network show default",
 		"verify --all", "doctor", "version", "clone debian-12 a --dry-run", "clone debian-12 b", "generalize b --dry-run", "mend b", "rm b --yes",
-		"generalize --list", "audit", "export debian-12 BUNDLE", "import BUNDLE --as other", "import BUNDLE --format ova --name box",
+		"generalize --list", "audit",
+		"pool create lab --template debian-12:1 --size 2 --ttl 3h --schedule 00:00~size=2;18:00~size=0", "pool reconcile lab", "pool claim lab --for anna",
+		"pool claims lab", "pool ls", "pool show lab",
+		"exec --pool lab --json -- echo hello", "pool update lab --to debian-12:1", "pool apply -f POOL", "inventory --ansible", "pool rm lab --yes --force",
+		"export debian-12 BUNDLE", "import BUNDLE --as other", "import BUNDLE --format ova --name box",
 		"template create debian-12 --from parent", "network create lab", "build debian-12", "template rm debian-12:2 --yes"} {
-		words := strings.Fields(strings.ReplaceAll(line, "BUNDLE", bundle))
-		status, out, errs := run(t, home, append(words, "--json")...)
+		words := strings.Fields(strings.NewReplacer("BUNDLE", bundle, "POOL", declared).Replace(line))
+		for i := range words {
+			words[i] = strings.ReplaceAll(words[i], "~", " ")
+		}
+		if words[0] != "exec" && words[0] != "inventory" {
+			words = append(words, "--json")
+		}
+		status, out, errs := run(t, home, words...)
 		if status != 0 {
 			t.Fatalf("%s: status %d: %s", line, status, errs)
 		}
@@ -78,7 +92,7 @@ func fields(path string, v any) []string {
 
 // TestEmptyListsAreLists: programs that read them need no special case.
 func TestEmptyListsAreLists(t *testing.T) {
-	for _, verb := range []string{"ls", "template ls"} {
+	for _, verb := range []string{"ls", "template ls", "pool ls", "pool claims"} {
 		_, out, _ := run(t, fake.New(fake.Knobs{}), append(strings.Fields(verb), "--json")...)
 		if strings.TrimSpace(out) != "[]" {
 			t.Errorf("clade %s --json of an empty home prints %q, want []", verb, out)

@@ -10,6 +10,7 @@ import (
 const (
 	groupSources  = "sources"
 	groupMachines = "machines"
+	groupPools    = "pools"
 	groupInside   = "inside"
 	groupLooking  = "looking"
 	groupProof    = "proof"
@@ -40,6 +41,7 @@ It runs as an ordinary user. Everything lies in one home directory.`,
 	root.AddGroup(
 		&cobra.Group{ID: groupSources, Title: "Masters and templates:"},
 		&cobra.Group{ID: groupMachines, Title: "Machines:"},
+		&cobra.Group{ID: groupPools, Title: "Pools:"},
 		&cobra.Group{ID: groupInside, Title: "Inside a machine:"},
 		&cobra.Group{ID: groupLooking, Title: "Looking:"},
 		&cobra.Group{ID: groupProof, Title: "Proof:"},
@@ -53,6 +55,7 @@ It runs as an ordinary user. Everything lies in one home directory.`,
 	add(groupSources, a.buildVerb(), a.importVerb(), a.exportVerb(), a.pushVerb(), a.pullVerb(), a.templateVerb(), a.generalizeVerb())
 	add(groupMachines, a.createVerb(), a.cloneVerb(), a.startVerb(), a.stopVerb(), a.restartVerb(), a.killVerb(), a.rmVerb(), a.networkVerb(), a.mendVerb(),
 		a.snapshotVerb(), a.resetVerb(), a.rebaseVerb(), a.promoteVerb())
+	add(groupPools, a.poolVerb(), a.serveVerb(), a.inventoryVerb())
 	add(groupInside, a.sshVerb(), a.execVerb(), a.cpVerb(), a.consoleVerb(), a.logsVerb(), a.waitVerb())
 	add(groupLooking, a.lsVerb(), a.showVerb(), a.treeVerb(), a.duVerb(), a.gcVerb())
 	add(groupProof, a.labVerb(), a.auditVerb(), a.verifyVerb(), a.doctorVerb())

@@ -33,6 +33,11 @@ type base struct {
 
 // Clone makes spec.Names clones of a template or a machine: all, or none.
 func (h *Host) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress) ([]*clade.Machine, error) {
+	return h.cloneWith(ctx, spec, p, func(*store.Tx, []*store.Machine) error { return nil })
+}
+
+// cloneWith does what Clone does, and more in the transaction that records the clones.
+func (h *Host) cloneWith(ctx context.Context, spec clade.CloneSpec, p clade.Progress, more func(*store.Tx, []*store.Machine) error) ([]*clade.Machine, error) {
 	if err := h.checkClone(ctx, &spec); err != nil {
 		return nil, err
 	}
@@ -61,7 +66,7 @@ func (h *Host) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress
 			return nil, fileError("clone", "machine "+string(name), err)
 		}
 	}
-	if err := h.placeMachines(ctx, op, b.built, machines, nil); err != nil {
+	if err := h.placeMachines(ctx, op, b.built, machines, func(tx *store.Tx) error { return more(tx, machines) }); err != nil {
 		return nil, fileError("clone", b.source, err)
 	}
 	return h.listed(ctx, machines)

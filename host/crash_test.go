@@ -52,6 +52,15 @@ func TestKilledAfterEachStep(t *testing.T) {
 		"export":              {nil, "export t DIR/file", hasFile("file"), 2},
 		"import":              {[]string{"start m", "kill m", "template m", "export t DIR/file", "untemplate t", "untemplate t", "rm m"}, "import t DIR/file", hasTemplates(1), 7},
 		"import again":        {[]string{"export t DIR/file", "untemplate t", "rm m", "failing t DIR/file"}, "import t DIR/file", hasTemplates(1), 7},
+		"pool":                {nil, "pool p reset", hasPool(true), 1},
+		"pool's machine":      {[]string{"pool p reset"}, "reconcile p", hasMachine("p-1"), 6},
+		"claim":               {[]string{"pool p reset", "settle p"}, "claim p anna", hasClaims(1), 1},
+		"release":             {[]string{"pool p reset", "settle p", "claim p anna"}, "release p anna", hasClaims(0), 1},
+		"reset of released":   {[]string{"pool p reset", "settle p", "claim p anna", "release p anna"}, "reconcile p", lacksPhase(clade.Resetting), 7},
+		"replace released":    {[]string{"pool p recreate", "settle p", "claim p anna", "release p anna"}, "reconcile p", lacksPhase(clade.Leaving), 8},
+		"update of free":      {[]string{"pool p reset", "settle p", "template m", "update p 2"}, "reconcile p", outdated(0), 9},
+		"update of claimed":   {[]string{"pool p reset", "settle p", "template m", "claim p anna", "update p 2"}, "reconcile p", outdated(0), 7},
+		"remove pool":         {[]string{"pool p reset", "settle p"}, "unpool p", hasPool(false), 4},
 		"remove template":     {[]string{"rm m"}, "untemplate t", hasTemplates(0), 3},
 	}
 	for name, test := range acts {
@@ -94,7 +103,14 @@ func killed(t *testing.T, before []string, act string, happened func(*host.Host)
 	next := open(t, dir)
 	after := happened(next)
 	must(t, next, "build next") // any next command cleans up
-	if got := happened(next); got != after {
+	held, _ := next.Claims(t.Context(), "")
+	if strings.HasSuffix(act, " p") && act != "unpool p" {
+		must(t, next, "settle p") // the next controller ends what this one began
+		if now, _ := next.Claims(t.Context(), ""); len(now) != len(held) {
+			t.Errorf("step %d: %s: %d claims before, %d after", step, act, len(held), len(now))
+		}
+	}
+	if got := happened(next); got != after && !strings.HasPrefix(act, "reconcile") {
 		t.Errorf("step %d: %s: happened = %v before the next command, %v after", step, act, after, got)
 	}
 	clean(t, next, dir)
@@ -255,5 +271,34 @@ func hasSnapshots(n int) func(*host.Host) bool {
 	return func(h *host.Host) bool {
 		list, err := h.Snapshots(ctx, "")
 		return err == nil && len(list) == n
+	}
+}
+
+func hasPool(has bool) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		_, err := h.Pool(ctx, "p")
+		return (err == nil) == has
+	}
+}
+
+func hasClaims(n int) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		list, err := h.Claims(ctx, "p")
+		return err == nil && len(list) == n
+	}
+}
+
+// lacksPhase tells whether no member of the pool is in that phase.
+func lacksPhase(phase clade.Phase) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		p, err := h.Pool(ctx, "p")
+		return err == nil && !slices.ContainsFunc(p.Members, func(m clade.Member) bool { return m.Phase == phase })
+	}
+}
+
+func outdated(n int) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		p, err := h.Pool(ctx, "p")
+		return err == nil && p.Outdated == n
 	}
 }

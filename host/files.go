@@ -24,6 +24,7 @@ const (
 	arrivedDir      = "arrived"  // <layer id>: whole layers of imports that failed, for the next try
 	keysDir         = "keys"
 	homeLock        = "home.lock"        // shared: placing; exclusive: sweeping
+	controlLock     = "control.lock"     // held by the controller of the pools
 	startLock       = "start.lock"       // held while a twin starts: one at a time
 	operationLock   = "lock"             // in tmp/<operation>: held while it lives
 	frozenFile      = "machine"          // in tmp/<operation>: whose heads it freezes

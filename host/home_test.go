@@ -114,6 +114,22 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		_, err = h.Remove(ctx, name)
 	case "untemplate":
 		_, err = h.RemoveTemplate(ctx, clade.Ref{Name: name})
+	case "pool":
+		_, err = h.CreatePool(ctx, clade.PoolSpec{Name: name, Template: clade.Ref{Name: "t", Version: "1"}, Size: 1, Policy: clade.Policy(words[2]), Network: "none"})
+	case "reconcile":
+		_, err = h.Reconcile(ctx, name, nil)
+	case "settle":
+		for r := (&clade.Reconciliation{}); err == nil && !r.Settled; {
+			r, err = h.Reconcile(ctx, name, nil)
+		}
+	case "claim":
+		_, err = h.Claim(ctx, clade.ClaimSpec{Pool: name, Person: words[2]})
+	case "release":
+		_, err = h.Release(ctx, name, words[2])
+	case "update":
+		_, err = h.UpdatePool(ctx, clade.PoolUpdate{Pool: name, To: clade.Ref{Name: "t", Version: words[2]}, Deadline: 1})
+	case "unpool":
+		_, err = h.RemovePool(ctx, name, true, nil)
 	default:
 		err = fmt.Errorf("no such act: %s", act)
 	}

@@ -45,6 +45,7 @@ type state struct {
 	Layers    []*clade.Layer                   `json:"layers"`
 	Snapshots []*clade.Snapshot                `json:"snapshots"`
 	Networks  map[clade.Name]*clade.Network    `json:"networks"`
+	Pools     map[clade.Name]*pooled           `json:"pools"`
 	Guests    map[string]*guest                `json:"guests"` // by the id of a machine or layer
 	Heads     map[clade.Name]clade.Bytes       `json:"heads"`
 	Logs      map[clade.Name]map[string]string `json:"logs"`
@@ -68,6 +69,7 @@ func New(k Knobs) *Home {
 		Networks: map[clade.Name]*clade.Network{
 			"default": {Name: "default", Subnet: "10.90.0.0/24", Gateway: "10.90.0.1", NAT: true, Machines: []clade.Name{}, Created: epoch},
 		},
+		Pools:  map[clade.Name]*pooled{},
 		Guests: map[string]*guest{}, Heads: map[clade.Name]clade.Bytes{},
 		Logs: map[clade.Name]map[string]string{}, Rotten: map[string]bool{}, Knobs: k,
 	}}

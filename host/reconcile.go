@@ -1,0 +1,272 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/hypervisor/hold"
+	"github.com/clade-vm/clade/pool"
+	"github.com/clade-vm/clade/store"
+)
+
+const (
+	// roundPause is how long the controller rests between two rounds.
+	roundPause = time.Second
+	// askPause is how long a machine that is well is not asked again.
+	askPause = 10 * time.Second
+	// grace is how long a free machine that has answered may be silent.
+	grace = time.Minute
+	// poolHands is how many machines of a pool are worked on at the same time.
+	poolHands = 8
+)
+
+// A controller is one at work: it holds the home's control lock, which the kernel
+// drops when its process ends, however that happens.
+type controller struct {
+	host *Host
+	lock *hold.Lock
+
+	mu    sync.Mutex
+	asked map[string]time.Time // when a machine that is well was asked last
+}
+
+// takeControl returns nil where another controller works in this home.
+func (h *Host) takeControl() (*controller, error) {
+	l, err := hold.Take(h.path(controlLock))
+	if errors.Is(err, clade.Busy) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fileError("control", "home "+h.Dir, err)
+	}
+	return &controller{host: h, lock: l, asked: make(map[string]time.Time)}, nil
+}
+
+// Control keeps all pools what is wanted of them until ctx ends. While another
+// controller works in this home it stands by. What it is in the midst of when it is
+// killed, the next one does again.
+func (h *Host) Control(ctx context.Context, p clade.Progress) error {
+	c, err := h.takeControl()
+	for c == nil && err == nil {
+		p.Tell(clade.Event{Step: "stand by", Note: "another controller works in this home"})
+		if !pause(ctx, roundPause) {
+			return nil
+		}
+		c, err = h.takeControl()
+	}
+	if err != nil {
+		return err
+	}
+	defer c.lock.Release()
+	p.Tell(clade.Event{Step: "stand by", End: true})
+	for {
+		pools, err := h.poolNames(ctx)
+		if err != nil && ctx.Err() == nil {
+			h.Config.Log.Error("the pools cannot be read", "error", err)
+		}
+		var wg sync.WaitGroup
+		for _, name := range pools {
+			wg.Go(func() {
+				r, err := c.round(ctx, name, p)
+				if err != nil && ctx.Err() == nil && !errors.Is(err, clade.NotFound) {
+					h.Config.Log.Error("pool", "pool", name, "error", err)
+				}
+				for i := 0; r != nil && i < len(r.Done); i++ {
+					p.Tell(clade.Event{Step: fmt.Sprintf("pool %s: %s", name, r.Done[i]), End: true})
+				}
+			})
+		}
+		wg.Wait()
+		if !pause(ctx, roundPause) {
+			return nil
+		}
+	}
+}
+
+// pause waits, and tells whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (h *Host) poolNames(ctx context.Context) (names []clade.Name, err error) {
+	err = h.db.Read(ctx, func(tx *store.Tx) error {
+		list, err := tx.Pools()
+		for _, p := range list {
+			names = append(names, p.Name)
+		}
+		return err
+	})
+	return names, err
+}
+
+// Reconcile does one round of what a controller does. Kinds: NotFound; Busy while a
+// controller works in this home.
+func (h *Host) Reconcile(ctx context.Context, name clade.Name, p clade.Progress) (*clade.Reconciliation, error) {
+	c, err := h.takeControl()
+	// A program that this process is just starting elsewhere has the lock's file for a
+	// moment more.
+	for tries := 0; c == nil && err == nil && tries < 10 && pause(ctx, 10*time.Millisecond); tries++ {
+		c, err = h.takeControl()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, &clade.Error{Op: "reconcile", On: "pool " + string(name), Kind: clade.Busy, Err: errors.New("a controller works in this home"),
+			Hint: "it does the same: clade pool show " + string(name)}
+	}
+	defer c.lock.Release()
+	return c.round(ctx, name, p)
+}
+
+// round looks at one pool, decides, and does it. Failures are noted in the pool's
+// record with the time before which nothing is tried again.
+func (c *controller) round(ctx context.Context, name clade.Name, p clade.Progress) (*clade.Reconciliation, error) {
+	h := c.host
+	out := &clade.Reconciliation{Pool: name, Done: []string{}}
+	if err := c.expire(ctx, name, out); err != nil {
+		return nil, err
+	}
+	record, err := h.poolRecord(ctx, name)
+	if err != nil {
+		return nil, retitle("reconcile", err)
+	}
+	goal, members, known, err := h.look(ctx, record)
+	if err != nil {
+		return nil, err
+	}
+	plan := pool.Plan(goal, known)
+	faults := c.perform(ctx, record, members, plan, out, p)
+	if len(faults) == 0 && slices.ContainsFunc(plan, func(a pool.Action) bool { return a.Verb == pool.Make }) {
+		more, err := c.startMade(ctx, record, out, p)
+		if faults = more; err != nil {
+			return nil, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return out, err
+	}
+	if err := c.note(ctx, record, faults); err != nil {
+		return nil, err
+	}
+	if goal, members, known, err = h.look(ctx, record); err != nil {
+		return nil, err
+	}
+	out.Settled = len(faults) == 0 && pool.Settled(goal, known)
+	if !out.Settled {
+		out.Waits = waits(record, goal, members, known, faults)
+	}
+	return out, nil
+}
+
+// startMade starts what a round has made, without waiting for the next one.
+func (c *controller) startMade(ctx context.Context, record *store.Pool, out *clade.Reconciliation, p clade.Progress) ([]fault, error) {
+	goal, members, known, err := c.host.look(ctx, record)
+	if err != nil {
+		return nil, err
+	}
+	starts := slices.DeleteFunc(pool.Plan(goal, known), func(a pool.Action) bool { return a.Verb != pool.Start })
+	return c.perform(ctx, record, members, starts, out, p), nil
+}
+
+// look reads what is wanted and what is there.
+func (h *Host) look(ctx context.Context, record *store.Pool) (pool.Goal, []*member, []pool.Member, error) {
+	now := time.Now()
+	goal, err := h.goal(ctx, record, now)
+	if err != nil {
+		return goal, nil, nil, err
+	}
+	members, err := h.members(ctx, record.Name)
+	if err != nil {
+		return goal, nil, nil, err
+	}
+	known := make([]pool.Member, len(members))
+	for i, m := range members {
+		status, err := h.Driver.Status(ctx, h.place(m.record.ID))
+		if err != nil {
+			return goal, nil, nil, fileError("find", "machine "+string(m.record.Name), err)
+		}
+		known[i] = m.known(status, now)
+	}
+	return goal, members, known, nil
+}
+
+// waits says, for people, what a pool that is not settled waits for.
+func waits(record *store.Pool, goal pool.Goal, members []*member, known []pool.Member, faults []fault) string {
+	if len(faults) > 0 {
+		return faults[0].why
+	}
+	if goal.Held {
+		return "the next try at " + record.Retry.Local().Format(time.TimeOnly) + ": " + record.Reason
+	}
+	starting := 0
+	for i, k := range known {
+		if k.Running && !k.Proven && members[i].claim == nil {
+			starting++
+		}
+	}
+	if starting > 0 {
+		return fmt.Sprintf("%d machines to answer", starting)
+	}
+	return "the next round"
+}
+
+// expire releases what has lasted as long as it was claimed for, and takes the time of
+// a computer that was restarted for the claims of its last run.
+func (c *controller) expire(ctx context.Context, name clade.Name, out *clade.Reconciliation) error {
+	h, now := c.host, clock()
+	anchor := func(s *store.Claim) pool.Anchor {
+		return pool.Anchor{Boot: s.Boot, Ticks: s.Ticks, Remains: s.Remains, Expires: s.Expires}
+	}
+	var claims []*store.Claim
+	err := h.db.Read(ctx, func(tx *store.Tx) (err error) {
+		claims, err = tx.Claims(name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, s := range claims {
+		if anchor(s).Left(now) == 0 {
+			_, err := h.release(ctx, name, s.Person, "its claim expired", func(c *store.Claim) bool { return anchor(c).Left(now) == 0 })
+			if errors.Is(err, clade.NotFound) {
+				continue // renewed or released meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			out.Done = append(out.Done, "release the claim of "+s.Person+": it has expired")
+			continue
+		}
+		if s.Boot != now.Boot && !s.Expires.IsZero() {
+			if err := h.anchorAgain(ctx, s, now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// anchorAgain records what a claim lasts in this run of the computer.
+func (h *Host) anchorAgain(ctx context.Context, s *store.Claim, now pool.Clock) error {
+	a := pool.Anchor{Boot: s.Boot, Ticks: s.Ticks, Remains: s.Remains, Expires: s.Expires}.Again(now)
+	renewed := *s
+	renewed.Boot, renewed.Ticks, renewed.Remains, renewed.Expires = a.Boot, a.Ticks, a.Remains, a.Expires
+	return h.db.Write(ctx, func(tx *store.Tx) error {
+		list, err := tx.Claims(s.Pool)
+		if err != nil || !slices.ContainsFunc(list, func(c *store.Claim) bool { return c.Person == s.Person && c.Boot == s.Boot }) {
+			return err
+		}
+		return tx.SetClaim(&renewed)
+	})
+}
