@@ -171,13 +171,16 @@ type Pools interface {
 type Storage interface {
 	Lineage(ctx context.Context) (*Lineage, error)
 	Usage(ctx context.Context) (*Usage, error)
+	// PlanRemoval says of each thing that is going, in this order, what its removal
+	// would free once those before it are gone, and what would stay and why.
+	// Kind NotFound.
+	PlanRemoval(ctx context.Context, going Going) ([]*Removal, error)
 	// Collect finds what nothing rests on and nobody builds, and unless it is a dry
 	// run removes it.
 	Collect(ctx context.Context, dryRun bool) ([]Garbage, error)
-	// Verify recomputes the digests of the layers under the named machines and
-	// templates, or of all where none is named. A verdict that is not intact
-	// comes with an error of kind Corrupt.
-	Verify(ctx context.Context, names []string, p Progress) ([]Verdict, error)
+	// Verify recomputes the digests of layers; one that was interrupted goes on. A
+	// verdict that is not intact comes with an error of kind Corrupt.
+	Verify(ctx context.Context, spec VerifySpec, p Progress) ([]Verdict, error)
 }
 
 // Identities erases what machines must not share, and finds what they do share.
@@ -324,13 +327,6 @@ type Plan struct {
 type PlanMachine struct {
 	Name  Name  `json:"name"`
 	Bytes Bytes `json:"bytes"`
-}
-
-// A Removal says what a removal took and what stayed, and why.
-type Removal struct {
-	Removed string   `json:"removed"`
-	Freed   Bytes    `json:"freed"`
-	Kept    []string `json:"kept,omitempty"` // layers that others rest on
 }
 
 // TemplateSpec asks for a template.

@@ -20,6 +20,8 @@ type Target struct {
 	// Arrived is told of each layer that is whole and proven. It is not synced.
 	// What is kept from here on is what an interrupted import need not read again.
 	Arrived func(Layer) error
+	// NoHeads passes over the heads of a machine's bundle.
+	NoHeads bool
 	// Free bounds what is written in all; 0 leaves it to the file system.
 	Free clade.Bytes
 }
@@ -59,6 +61,9 @@ func Receive(ctx context.Context, m *Manifest, t Target, supply Supply, p clade.
 }
 
 func receive(ctx context.Context, l Layer, t Target, supply Supply, b *Budget, read func(int)) error {
+	if l.Head && t.NoHeads {
+		return supply(l, nil)
+	}
 	if !l.Head {
 		there, err := t.Have(l)
 		if err != nil {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,25 +10,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// removal are the flags of the verbs that remove.
-type removal struct {
-	yes, dryRun bool
-}
-
-func (r *removal) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not ask")
-	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "only show what would go")
-}
-
 func (a *app) rmVerb() *cobra.Command {
 	var r removal
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "rm NAME...",
 		Short: "Remove machines",
-		Long: `Rm shows what will go, asks, and removes machines with their disks. Layers that
-other machines or templates rest on stay. A running machine is refused, unless
---force is given, which kills it first.`,
+		Long: `Rm shows what will go and how many bytes that frees, asks, and removes machines with
+their disks and snapshots. Layers that other machines or templates rest on stay; it says
+for whom. A running machine is refused, unless --force is given, which kills it first.`,
 		Example: `  clade rm web-1
   clade rm web-1 web-2 --yes
   clade rm web-1 --dry-run`,
@@ -52,7 +41,11 @@ other machines or templates rest on stay. A running machine is refused, unless
 		if err != nil {
 			return err
 		}
-		if err := a.showGoing(cmd.Context(), s, machines); err != nil || r.dryRun {
+		var data []string
+		for _, m := range machines {
+			data = append(data, withData(m))
+		}
+		if err := a.showGoing(cmd.Context(), s, clade.Going{Machines: names}, r.dryRun && *asJSON, data...); err != nil || r.dryRun {
 			return err
 		}
 		if err := a.confirm(cmd, r, len(names), "machine"); err != nil {
@@ -107,22 +100,6 @@ func goingMachines(ctx context.Context, s clade.Services, names []clade.Name, fo
 	return machines, errors.Join(errs...)
 }
 
-// showGoing says which machines will go and what that frees.
-func (a *app) showGoing(ctx context.Context, s clade.Services, machines []*clade.Machine) error {
-	u, err := s.Usage(ctx)
-	if err != nil {
-		return err
-	}
-	own := map[clade.Name]clade.Bytes{}
-	for _, m := range u.Machines {
-		own[m.Name] = m.Exclusive
-	}
-	for _, m := range machines {
-		a.say("machine %s (%s, %v of its own) will be removed%s", m.Name, m.State, own[m.Name], withData(m))
-	}
-	return nil
-}
-
 // withData names the data disks that go with m.
 func withData(m *clade.Machine) string {
 	var list []string
@@ -138,51 +115,4 @@ func withData(m *clade.Machine) string {
 		return ", with its data disk " + list[0]
 	}
 	return ", with its data disks " + strings.Join(list, ", ")
-}
-
-// confirm asks whether n things shall go. Without a terminal, --yes must be given.
-func (a *app) confirm(cmd *cobra.Command, r removal, n int, what string) error {
-	if r.yes {
-		return nil
-	}
-	if n > 1 {
-		what = fmt.Sprintf("%d %ss", n, what)
-	} else {
-		what = "the " + what
-	}
-	if _, ok := terminal(a.env.In); !ok {
-		return &clade.Error{Op: cmd.CommandPath(), Kind: clade.Invalid, Err: errors.New("there is no terminal to ask on"), Hint: "use --yes"}
-	}
-	fmt.Fprintf(a.env.Err, "Remove %s? [y/N] ", what)
-	answer, err := bufio.NewReader(a.env.In).ReadString('\n')
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	}
-	if err != nil {
-		fmt.Fprintln(a.env.Err)
-	}
-	a.say("nothing was removed")
-	return exitStatus(statusError)
-}
-
-// printRemoved says what went and what stayed. Removals that failed are nil.
-func (a *app) printRemoved(removed []*clade.Removal, asJSON bool) error {
-	done := []*clade.Removal{}
-	for _, r := range removed {
-		if r != nil {
-			done = append(done, r)
-		}
-	}
-	if asJSON {
-		return a.printJSON(done)
-	}
-	for _, r := range done {
-		line := fmt.Sprintf("%s is removed, %v freed", r.Removed, r.Freed)
-		if len(r.Kept) > 0 {
-			line += "; kept for others: " + strings.Join(r.Kept, ", ")
-		}
-		a.say("%s", printable(line))
-	}
-	return nil
 }

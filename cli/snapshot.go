@@ -83,16 +83,38 @@ since then is gone, unless it is in another snapshot; the snapshot stays.`,
 }
 
 func (a *app) snapshotRmVerb() *cobra.Command {
-	return a.back(&cobra.Command{
-		Use:               "rm MACHINE NAME",
-		Short:             "Remove a snapshot",
-		Long:              `Rm takes a snapshot away. What others need of it stays.`,
-		Example:           `  clade snapshot rm web-1 before-upgrade`,
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "rm MACHINE NAME",
+		Short: "Remove a snapshot",
+		Long: `Rm takes a snapshot away. What others need of it stays; --dry-run says what would be
+freed, and what would stay for whom.`,
+		Example: `  clade snapshot rm web-1 before-upgrade
+  clade snapshot rm web-1 before-upgrade --dry-run`,
 		Args:              takes(2, 2, "MACHINE NAME"),
 		ValidArgsFunction: a.completeMachine,
-	}, func(ctx context.Context, s clade.Services, names []clade.Name) (*clade.Removal, error) {
+	}
+	a.back(cmd, func(ctx context.Context, s clade.Services, names []clade.Name) (*clade.Removal, error) {
 		return s.RemoveSnapshot(ctx, names[0], names[1])
 	})
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would go")
+	remove := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !dryRun {
+			return remove(cmd, args)
+		}
+		names, err := parseNames(args)
+		if err != nil {
+			return err
+		}
+		s, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		asJSON, _ := cmd.Flags().GetBool("json")
+		return a.showGoing(cmd.Context(), s, clade.Going{Snapshots: []clade.GoingSnapshot{{Machine: names[0], Name: names[1]}}}, asJSON)
+	}
+	return cmd
 }
 
 // back makes cmd a verb that gives something up and says what that freed.

@@ -172,7 +172,7 @@ func (a *app) templateRmVerb() *cobra.Command {
 		Use:   "rm NAME[:VERSION]...",
 		Short: "Remove templates",
 		Long: `Rm takes templates away. Layers that clones rest on stay until the last of these
-clones is gone, so no clone is harmed.`,
+clones is gone, so no clone is harmed. It says what it frees, and what stays for whom.`,
 		Example: `  clade template rm debian-12:1
   clade template rm debian-12:1 debian-12:2 --yes`,
 		Args:              takes(1, -1, "NAME[:VERSION]..."),
@@ -185,8 +185,11 @@ clones is gone, so no clone is harmed.`,
 		if err != nil {
 			return err
 		}
-		refs, err := a.goingTemplates(cmd.Context(), s, args)
-		if err != nil || r.dryRun {
+		refs, err := goingTemplates(cmd.Context(), s, args)
+		if err != nil {
+			return err
+		}
+		if err := a.showGoing(cmd.Context(), s, clade.Going{Templates: refs}, r.dryRun && *asJSON); err != nil || r.dryRun {
 			return err
 		}
 		if err := a.confirm(cmd, r, len(refs), "template"); err != nil {
@@ -203,30 +206,19 @@ clones is gone, so no clone is harmed.`,
 	return cmd
 }
 
-// goingTemplates finds the templates to remove and says what will go.
-func (a *app) goingTemplates(ctx context.Context, s clade.Services, args []string) ([]clade.Ref, error) {
+// goingTemplates finds the templates to remove.
+func goingTemplates(ctx context.Context, s clade.Services, args []string) ([]clade.Ref, error) {
 	var refs []clade.Ref
 	var errs []error
 	for _, arg := range args {
 		ref, err := clade.ParseRef(arg)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		if err == nil {
+			var t *clade.Template
+			if t, err = s.Template(ctx, ref); err == nil {
+				refs = append(refs, t.Ref())
+			}
 		}
-		t, err := s.Template(ctx, ref)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		refs = append(refs, t.Ref())
-		switch t.Machines {
-		case 0:
-			a.say("template %s will be removed", t.Ref())
-		case 1:
-			a.say("template %s will be removed; its layers stay for the machine that rests on it", t.Ref())
-		default:
-			a.say("template %s will be removed; its layers stay for the %d machines that rest on it", t.Ref(), t.Machines)
-		}
+		errs = append(errs, err)
 	}
 	return refs, errors.Join(errs...)
 }

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"encoding/xml"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -21,7 +24,7 @@ func TestDrawTree(t *testing.T) {
 	}
 	u := &clade.Usage{
 		Layers:   []clade.LayerUsage{{ID: "a", Allocated: 600 * clade.MiB}, {ID: "b", Allocated: 4 * clade.MiB}, {ID: "c", Allocated: clade.MiB}},
-		Machines: []clade.MachineUsage{{Name: "big", Exclusive: 604 * clade.MiB}, {Name: "web-1", Exclusive: 32 * clade.KiB}},
+		Machines: []clade.MachineUsage{{Name: "big", Allocated: 604 * clade.MiB}, {Name: "web-1", Allocated: 32 * clade.KiB}},
 	}
 	const want = `layer a   600 MiB   freeze of machine master
 ├─ machine master   0 B   from recipe debian-12
@@ -31,7 +34,46 @@ func TestDrawTree(t *testing.T) {
       ├─ machine web-1   32.0 KiB   linked clone of template debian-12:1
       └─ machine web-2   0 B   linked clone of machine web-1
 machine big   604 MiB   full clone of template debian-12:1`
-	if got := strings.Join(drawTree(l, u), "\n"); got != want {
+	var out strings.Builder
+	if err := writeTree(&out, l, u); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSuffix(out.String(), "\n"); got != want {
 		t.Errorf("drawn:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// TestPicturesOfHostileNames: what comes out of a foreign image stays text.
+func TestPicturesOfHostileNames(t *testing.T) {
+	l := &clade.Lineage{Layers: []*clade.Layer{{ID: "a", Origin: "\"]; x -> y\\\n</text><script>alert(1)</script>&\x1b[31m"}}}
+	u := &clade.Usage{Layers: []clade.LayerUsage{{ID: "a", Allocated: clade.MiB}}}
+	var svg, dot strings.Builder
+	if err := errors.Join(writeSVG(&svg, l, u), writeDot(&dot, l, u)); err != nil {
+		t.Fatal(err)
+	}
+	d := xml.NewDecoder(strings.NewReader(svg.String()))
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("the picture is not XML: %v\n%s", err, svg.String())
+		}
+		if e, is := token.(xml.StartElement); is && e.Name.Local == "script" {
+			t.Errorf("a script is in the picture:\n%s", svg.String())
+		}
+	}
+	if want := `label="layer a\n1.00 MiB\n\"]; x -> y\\ </text><script>alert(1)</script>&"`; !strings.Contains(dot.String(), want) {
+		t.Errorf("the graph is\n%s\nwant in it %s", dot.String(), want)
+	}
+}
+
+// TestEmptyPictures: a home with nothing in it can be drawn.
+func TestEmptyPictures(t *testing.T) {
+	for name, write := range map[string]func(io.Writer, *clade.Lineage, *clade.Usage) error{"text": writeTree, "svg": writeSVG, "dot": writeDot} {
+		if err := write(io.Discard, &clade.Lineage{}, &clade.Usage{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

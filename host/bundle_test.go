@@ -48,7 +48,7 @@ func TestBundles(t *testing.T) {
 		}
 	}
 	clean(t, other, dir)
-	if _, err := other.Verify(ctx, nil, nil); err != nil {
+	if _, err := other.Verify(ctx, clade.VerifySpec{}, nil); err != nil {
 		t.Error(err)
 	}
 	// The attestation came along and is believed; the machine has an identity of its own.

@@ -202,7 +202,7 @@ func TestTouchedLayerIsNoticedAtStart(t *testing.T) {
 	if !errors.Is(err, clade.Corrupt) || !strings.Contains(err.Error(), "machine c") {
 		t.Errorf("start on a changed layer: error = %v, want %v naming what rests on it", err, clade.Corrupt)
 	}
-	if _, err := h.Verify(ctx, []string{"c"}, nil); !errors.Is(err, clade.Corrupt) {
+	if _, err := h.Verify(ctx, clade.VerifySpec{Names: []string{"c"}}, nil); !errors.Is(err, clade.Corrupt) {
 		t.Errorf("Verify of a changed layer: error = %v, want %v", err, clade.Corrupt)
 	}
 }
@@ -220,7 +220,7 @@ func TestMovedHomeIsAcceptedByVerify(t *testing.T) {
 	if err := perform(ctx, h, "start c"); !errors.Is(err, clade.Corrupt) {
 		t.Errorf("start in a moved home: error = %v, want %v", err, clade.Corrupt)
 	}
-	if _, err := h.Verify(ctx, nil, nil); err != nil {
+	if _, err := h.Verify(ctx, clade.VerifySpec{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	must(t, h, "start c")

@@ -184,7 +184,7 @@ func clean(t *testing.T, h *host.Host, dir string) {
 	if got := list(t, dir, "machines"); !slices.Equal(got, machines) {
 		t.Errorf("machines holds %v, records say %v", got, machines)
 	}
-	if verdicts, err := h.Verify(t.Context(), nil, nil); err != nil {
+	if verdicts, err := h.Verify(t.Context(), clade.VerifySpec{}, nil); err != nil {
 		t.Errorf("Verify = %v, %v", verdicts, err)
 	}
 }

@@ -28,6 +28,8 @@ const (
 	startLock       = "start.lock"       // held while a twin starts: one at a time
 	operationLock   = "lock"             // in tmp/<operation>: held while it lives
 	frozenFile      = "machine"          // in tmp/<operation>: whose heads it freezes
+	repairedFile    = "repaired"         // in tmp/<operation>: which layers it restores
+	verifyFile      = "verify.json"      // how far an interrupted verification is
 	machineLock     = "command.lock"     // in machines/<id>: held by the command that works on it
 	seedFile        = "seed.img"         // in machines/<id>: the cloud-init volume, made at start
 	nvramFile       = "nvram.fd"         // in machines/<id>: UEFI variables

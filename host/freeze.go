@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/clade-vm/clade"
@@ -196,20 +197,23 @@ func (h *Host) moveToHeads(ctx context.Context, m *store.Machine) error {
 // dropOldHeads removes the heads that are not in the record of m: the old names
 // of what is a layer now, and new heads of a freeze that was never committed.
 func (h *Host) dropOldHeads(m *store.Machine) error {
-	current := make(map[string]bool)
-	for _, head := range m.Heads {
-		current[head] = true
+	for _, head := range h.oldHeads(m) {
+		if err := os.Remove(head); err != nil {
+			return err
+		}
+		h.did("freeze: old head's name removed")
 	}
+	return syncDir(h.machineDir(m.ID))
+}
+
+func (h *Host) oldHeads(m *store.Machine) (paths []string) {
 	dir := h.machineDir(m.ID)
 	for _, name := range names(dir) {
-		if match, _ := filepath.Match("disk*-*"+qcow2Ext, name); match && !current[name] {
-			if err := os.Remove(filepath.Join(dir, name)); err != nil {
-				return err
-			}
-			h.did("freeze: old head's name removed")
+		if match, _ := filepath.Match("disk*-*"+qcow2Ext, name); match && !slices.Contains(m.Heads, name) {
+			paths = append(paths, filepath.Join(dir, name))
 		}
 	}
-	return syncDir(dir)
+	return paths
 }
 
 // fresh tells whether m is stopped and the heads of disks are as empty as they were

@@ -108,6 +108,8 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 			return errors.New("a bundle that is cut off was imported")
 		}
 		return nil
+	case "repair": // NAME FROM
+		_, err = h.Verify(ctx, clade.VerifySpec{Names: words[1:2], Repair: words[2]}, nil)
 	case "promote":
 		_, err = h.Promote(ctx, name, nil)
 	case "rm":

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/clade-vm/clade"
-	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/lineage"
 	"github.com/clade-vm/clade/store"
 )
@@ -96,31 +95,37 @@ func (h *Host) Lineage(ctx context.Context) (l *clade.Lineage, err error) {
 }
 
 func readLineage(tx *store.Tx) (*clade.Lineage, error) {
+	l, _, err := readRecords(tx)
+	return l, err
+}
+
+// readRecords returns the lineage and, in the same order, its machines' records.
+func readRecords(tx *store.Tx) (*clade.Lineage, []*store.Machine, error) {
 	layers, err := tx.Layers()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	templates, err := tx.Templates()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	records, err := tx.Machines()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	snapshots, err := tx.Snapshots("")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	warm, err := tx.Warm()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l := &clade.Lineage{Layers: layers, Templates: templates, Snapshots: snapshots, Warm: warm}
 	for _, r := range records {
 		l.Machines = append(l.Machines, &r.Machine)
 	}
-	return l, nil
+	return l, records, nil
 }
 
 // tree indexes the layers alone, which is all that chains and depths need.
@@ -131,55 +136,4 @@ func (h *Host) tree(ctx context.Context) (*lineage.Tree, error) {
 		return err
 	})
 	return lineage.New(&l), err
-}
-
-// Usage accounts for the bytes of machines and layers on the host's disk.
-func (h *Host) Usage(ctx context.Context) (*clade.Usage, error) {
-	var records []*store.Machine
-	var l *clade.Lineage
-	err := h.db.Read(ctx, func(tx *store.Tx) (err error) {
-		if records, err = tx.Machines(); err != nil {
-			return err
-		}
-		l, err = readLineage(tx)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	tree := lineage.New(l)
-	u := &clade.Usage{Machines: []clade.MachineUsage{}, Layers: []clade.LayerUsage{}}
-	size := make(map[string]clade.Bytes)
-	for _, layer := range l.Layers {
-		n, err := image.Allocated(h.layerPath(layer.ID))
-		if err != nil {
-			return nil, fileError("measure", "layer "+layer.ID, err)
-		}
-		size[layer.ID] = n
-		u.Allocated += n
-		machines, templates := tree.Above(layer.ID)
-		u.Layers = append(u.Layers, clade.LayerUsage{ID: layer.ID, Origin: layer.Origin, Allocated: n, Machines: machines, Templates: templates})
-	}
-	for _, m := range records {
-		mu := clade.MachineUsage{Name: m.Name, Clone: m.Clone}
-		for i, head := range h.headPaths(m) {
-			n, err := image.Allocated(head)
-			if err != nil {
-				return nil, fileError("measure", "machine "+string(m.Name), err)
-			}
-			mu.Exclusive += n
-			mu.Virtual += m.Disks[i].Virtual
-			chain, err := tree.Chain(m.Disks[i].Layer)
-			if err != nil {
-				return nil, err
-			}
-			for _, layer := range chain {
-				mu.Shared += size[layer.ID]
-			}
-		}
-		u.Allocated += mu.Exclusive
-		u.FullCost += mu.Exclusive + mu.Shared
-		u.Machines = append(u.Machines, mu)
-	}
-	return u, nil
 }

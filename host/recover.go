@@ -61,6 +61,7 @@ func (h *Host) garbage(ctx context.Context, older time.Duration) (all []piece, e
 	for _, name := range names(h.path(tmpDir)) {
 		dir := h.path(tmpDir, name)
 		if !living(dir) {
+			all = append(all, h.looseHeads(ctx, dir)...)
 			all = append(all, piece{dir, "a command that built it died", func() error { return h.sweepOperation(ctx, dir, older > 0) }})
 		}
 	}
@@ -81,6 +82,23 @@ func (h *Host) garbage(ctx context.Context, older time.Duration) (all []piece, e
 	return all, nil
 }
 
+// looseHeads finds the heads that a dead operation left beside those its machine
+// writes to. They go with it (sweepOperation).
+func (h *Host) looseHeads(ctx context.Context, dir string) (all []piece) {
+	name, err := os.ReadFile(filepath.Join(dir, frozenFile))
+	if err != nil {
+		return nil
+	}
+	m, err := h.record(ctx, clade.Name(name))
+	if err != nil {
+		return nil
+	}
+	for _, head := range h.oldHeads(m) {
+		all = append(all, piece{head, "a command that built it died", func() error { return nil }})
+	}
+	return all
+}
+
 // living reports whether the operation of that directory goes on.
 func living(dir string) bool {
 	lock := tryLock(filepath.Join(dir, operationLock), unix.LOCK_EX)
@@ -99,6 +117,9 @@ func (h *Host) sweepOperation(ctx context.Context, dir string, keep bool) error 
 		if err := h.keepArrived(dir); err != nil {
 			return err
 		}
+	}
+	if err := h.sweepRepair(ctx, dir); err != nil {
+		return err
 	}
 	if name, err := os.ReadFile(filepath.Join(dir, frozenFile)); err == nil {
 		m, err := h.record(ctx, clade.Name(name))

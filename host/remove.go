@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/image"
@@ -31,13 +32,13 @@ func (h *Host) Remove(ctx context.Context, name clade.Name) (*clade.Removal, err
 		return nil, &clade.Error{Op: "remove", On: on, Kind: clade.InUse, Err: errors.New("it is running"),
 			Hint: "stop it first: clade stop " + string(name)}
 	}
-	r := &clade.Removal{Removed: on}
-	for _, head := range h.headPaths(m) {
-		if n, err := image.Allocated(head); err == nil {
-			r.Freed += n
-		}
+	r := &clade.Removal{Removed: on, Freed: takes(h.machineDir(m.ID))}
+	below, err := h.restsOn(ctx, m)
+	if err != nil {
+		return nil, fileError("remove", on, err)
 	}
 	var gone []*clade.Layer
+	exactly := h.freedExactly(ctx, clade.Going{Machines: []clade.Name{name}})
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.RemoveMachine(m.ID); err != nil {
 			return err
@@ -53,20 +54,40 @@ func (h *Host) Remove(ctx context.Context, name clade.Name) (*clade.Removal, err
 		return nil, fileError("remove", on, err)
 	}
 	h.did("machine's files removed")
-	var below []clade.TemplateDisk
-	for _, d := range m.Disks {
+	err = h.dropLayers(ctx, r, gone, below)
+	exactly(r)
+	return r, err
+}
+
+// restsOn returns the layers that a machine's heads and snapshots rest on.
+func (h *Host) restsOn(ctx context.Context, m *store.Machine) (below []clade.TemplateDisk, err error) {
+	snapshots, err := h.Snapshots(ctx, m.Name)
+	disks := slices.Clone(m.Disks)
+	for _, s := range snapshots {
+		disks = append(disks, s.Disks...)
+	}
+	for _, d := range disks {
 		below = append(below, clade.TemplateDisk{Layer: d.Layer})
 	}
-	return r, h.dropLayers(ctx, r, gone, below)
+	return below, err
+}
+
+// freedExactly looks, before something goes, what its removal frees on a file
+// system where files share blocks: not what they take. The returned func says so in r.
+func (h *Host) freedExactly(ctx context.Context, going clade.Going) func(r *clade.Removal) {
+	if image.Reflinks(h.Dir) {
+		if plan, err := h.PlanRemoval(ctx, going); err == nil {
+			return func(r *clade.Removal) { r.Freed = plan[0].Freed }
+		}
+	}
+	return func(*clade.Removal) {}
 }
 
 // dropLayers removes the files of layers whose records are gone, and notes in r
 // what was freed and which layers below the disks stayed, with what needs them.
 func (h *Host) dropLayers(ctx context.Context, r *clade.Removal, gone []*clade.Layer, disks []clade.TemplateDisk) error {
 	for _, l := range gone {
-		if n, err := image.Allocated(h.layerPath(l.ID)); err == nil {
-			r.Freed += n
-		}
+		r.Freed += takes(h.layerDir(l.ID))
 		if err := os.RemoveAll(h.layerDir(l.ID)); err != nil {
 			return fileError("remove", "layer "+l.ID, err)
 		}
@@ -76,15 +97,27 @@ func (h *Host) dropLayers(ctx context.Context, r *clade.Removal, gone []*clade.L
 	if err != nil {
 		return err
 	}
-	tree := lineage.New(l)
-	for _, d := range disks {
-		chain, err := tree.Chain(d.Layer)
-		if errors.Is(err, clade.Corrupt) {
-			continue // gone: it was removed just now
-		}
-		for _, layer := range chain {
-			r.Kept = append(r.Kept, "layer "+layer.ID)
+	parents := make(map[string]string, len(gone))
+	for _, l := range gone {
+		parents[l.ID] = l.Parent
+	}
+	for i := range disks {
+		for parent, is := parents[disks[i].Layer]; is; parent, is = parents[disks[i].Layer] {
+			disks[i].Layer = parent
 		}
 	}
+	r.Kept = kept(lineage.New(l), disks, func(id string) clade.Bytes { return takes(h.layerDir(id)) })
 	return nil
+}
+
+// kept names the layers below disks that are there, and what rests on them.
+func kept(tree *lineage.Tree, disks []clade.TemplateDisk, takes func(id string) clade.Bytes) (list []clade.KeptLayer) {
+	seen := make(map[string]bool)
+	for _, d := range disks {
+		for l := tree.Layer(d.Layer); l != nil && !seen[l.ID]; l = tree.Layer(l.Parent) {
+			seen[l.ID] = true
+			list = append(list, clade.KeptLayer{Layer: l.ID, Bytes: takes(l.ID), Needed: tree.Needs(l.ID)})
+		}
+	}
+	return list
 }

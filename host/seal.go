@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/lineage"
-	"github.com/clade-vm/clade/store"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,16 +87,16 @@ func (h *Host) intact(l *clade.Layer) error {
 		return nil
 	}
 	return &clade.Error{Op: "check", On: "layer " + l.ID, Kind: clade.Corrupt, Err: err,
-		Hint: "clade verify --all tells whether its content is still what was sealed"}
+		Hint: "clade verify --all tells whether its content is still what was sealed, and with --repair FROM restores it"}
 }
 
-// chainIntact checks every layer below the disks of a machine or template.
+// chainIntact checks every layer below the disks of a machine or template. Its
+// error names the layer, the fact and what rests on the layer.
 func (h *Host) chainIntact(ctx context.Context, layers ...string) error {
-	l, err := h.Lineage(ctx)
+	tree, err := h.tree(ctx)
 	if err != nil {
 		return err
 	}
-	tree := lineage.New(l)
 	for _, id := range layers {
 		chain, err := tree.Chain(id)
 		if err != nil {
@@ -106,136 +104,27 @@ func (h *Host) chainIntact(ctx context.Context, layers ...string) error {
 		}
 		for _, layer := range chain {
 			if err := h.intact(layer); err != nil {
-				e, _ := errors.AsType[*clade.Error](err)
-				e.Err = fmt.Errorf("%w; what rests on it: %s", e.Err, strings.Join(dependents(tree, layer.ID), ", "))
-				return err
+				return h.nameDependents(ctx, layer.ID, err)
 			}
 		}
 	}
 	return nil
 }
 
-// dependents names what rests on a layer, for people.
-func dependents(tree *lineage.Tree, id string) []string {
-	machines, list := tree.Above(id)
-	for i, t := range list {
-		list[i] = "template " + t
+// nameDependents adds to an error about a layer what rests on it.
+func (h *Host) nameDependents(ctx context.Context, id string, err error) error {
+	l, failed := h.Lineage(ctx)
+	if e, ok := errors.AsType[*clade.Error](err); ok && failed == nil {
+		e.Err = fmt.Errorf("%w; what rests on it: %s", e.Err, some(lineage.New(l).Needs(id)))
 	}
-	for _, m := range machines {
-		list = append(list, "machine "+string(m))
-	}
-	return list
+	return err
 }
 
-// Verify recomputes the digests of the layers under the named machines and
-// templates, or of all. A layer whose content is right but whose times are not,
-// as after a move of the home, is recorded anew. Kind Corrupt if one is damaged.
-func (h *Host) Verify(ctx context.Context, named []string, p clade.Progress) ([]clade.Verdict, error) {
-	l, err := h.Lineage(ctx)
-	if err != nil {
-		return nil, err
+// some names the first of many.
+func some(names []string) string {
+	const most = 8
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 	}
-	tree := lineage.New(l)
-	layers, err := h.under(l, tree, named)
-	if err != nil {
-		return nil, err
-	}
-	var verdicts []clade.Verdict
-	var damaged []string
-	for _, layer := range layers {
-		v := clade.Verdict{Layer: layer.ID, Needed: dependents(tree, layer.ID)}
-		if err := h.recheck(ctx, layer, p); err != nil {
-			if ctx.Err() != nil {
-				return verdicts, fileError("verify", "layer "+layer.ID, err)
-			}
-			v.Detail = err.Error()
-			damaged = append(damaged, layer.ID)
-		}
-		v.Intact = v.Detail == ""
-		verdicts = append(verdicts, v)
-	}
-	if len(damaged) > 0 {
-		return verdicts, &clade.Error{Op: "verify", On: "home " + h.Dir, Kind: clade.Corrupt,
-			Err: fmt.Errorf("damaged: layer %s", strings.Join(damaged, ", ")), Hint: "restore the layer's file from a backup; what rests on it will not start until then"}
-	}
-	return verdicts, nil
-}
-
-// under returns the layers below the named machines and templates, each once.
-func (h *Host) under(l *clade.Lineage, tree *lineage.Tree, named []string) ([]*clade.Layer, error) {
-	if len(named) == 0 {
-		return slices.DeleteFunc(slices.Clone(l.Layers), func(l *clade.Layer) bool { return !l.Sealed }), nil
-	}
-	var list []*clade.Layer
-	for _, name := range named {
-		tops, err := topsOf(l, name)
-		if err != nil {
-			return nil, err
-		}
-		for _, top := range tops {
-			chain, err := tree.Chain(top)
-			if err != nil {
-				return nil, err
-			}
-			for _, layer := range chain {
-				if !slices.Contains(list, layer) && layer.Sealed {
-					list = append(list, layer)
-				}
-			}
-		}
-	}
-	return list, nil
-}
-
-// topsOf returns the layers that the machine or template called name rests on.
-func topsOf(l *clade.Lineage, name string) (tops []string, err error) {
-	for _, m := range l.Machines {
-		if string(m.Name) == name {
-			for _, d := range m.Disks {
-				tops = append(tops, d.Layer)
-			}
-			return tops, nil
-		}
-	}
-	ref, err := clade.ParseRef(name)
-	if err != nil {
-		return nil, err
-	}
-	for i := len(l.Templates) - 1; i >= 0; i-- {
-		if t := l.Templates[i]; t.Name == ref.Name && (ref.Version == "" || t.Version == ref.Version) {
-			for _, d := range t.Disks {
-				tops = append(tops, d.Layer)
-			}
-			return tops, nil
-		}
-	}
-	return nil, &clade.Error{Op: "verify", On: name, Kind: clade.NotFound,
-		Err: errors.New("no machine and no template has this name"), Hint: "clade tree shows what there is"}
-}
-
-// recheck recomputes the digest of one layer.
-func (h *Host) recheck(ctx context.Context, l *clade.Layer, p clade.Progress) error {
-	f, err := os.Open(h.layerPath(l.ID))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	step := "verify layer " + l.ID
-	sum, err := digest(ctx, f, func(done int64) {
-		p.Tell(clade.Event{Step: step, Done: done, Total: int64(l.Size), Unit: "B"})
-	})
-	if err != nil {
-		return err
-	}
-	p.Tell(clade.Event{Step: step, Done: int64(l.Size), Total: int64(l.Size), Unit: "B", End: true})
-	if sum != l.Digest {
-		return fmt.Errorf("its content is %.19s…, sealed was %.19s…", sum, l.Digest)
-	}
-	if h.intact(l) == nil {
-		return nil
-	}
-	if err := errors.Join(f.Chmod(0o444), facts(h.layerPath(l.ID), l)); err != nil {
-		return err
-	}
-	return h.db.Write(ctx, func(tx *store.Tx) error { return tx.SealLayer(l) })
+	return strings.Join(names, ", ")
 }

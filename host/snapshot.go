@@ -126,6 +126,7 @@ func (h *Host) RemoveSnapshot(ctx context.Context, machine, name clade.Name) (*c
 		return nil, retitle("remove", err)
 	}
 	r := &clade.Removal{Removed: "snapshot " + string(name) + " of machine " + string(machine)}
+	exactly := h.freedExactly(ctx, clade.Going{Snapshots: []clade.GoingSnapshot{{Machine: machine, Name: name}}})
 	var gone []*clade.Layer
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.RemoveSnapshot(m.ID, name); err != nil {
@@ -142,5 +143,7 @@ func (h *Host) RemoveSnapshot(ctx context.Context, machine, name clade.Name) (*c
 	for i, d := range s.Disks {
 		below[i].Layer = d.Layer
 	}
-	return r, h.dropLayers(ctx, r, gone, below)
+	err = h.dropLayers(ctx, r, gone, below)
+	exactly(r)
+	return r, err
 }

@@ -39,7 +39,7 @@ func TestSnapshotsAreKept(t *testing.T) {
 		t.Errorf("reset, it rests on %s, want %s", got, base)
 	}
 	clean(t, h, dir)
-	if _, err := h.Verify(ctx, nil, nil); err != nil {
+	if _, err := h.Verify(ctx, clade.VerifySpec{}, nil); err != nil {
 		t.Error(err)
 	}
 	// The layers go with what needs them: two rests on one.

@@ -137,6 +137,7 @@ func (h *Host) RemoveTemplate(ctx context.Context, ref clade.Ref) (*clade.Remova
 		return nil, retitle("remove", err)
 	}
 	r := &clade.Removal{Removed: "template " + t.Ref().String()}
+	exactly := h.freedExactly(ctx, clade.Going{Templates: []clade.Ref{t.Ref()}})
 	var gone []*clade.Layer
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.RemoveTemplate(t.Ref()); err != nil {
@@ -149,7 +150,9 @@ func (h *Host) RemoveTemplate(ctx context.Context, ref clade.Ref) (*clade.Remova
 		return nil, fileError("remove", r.Removed, err)
 	}
 	h.did("template's record removed")
-	return r, h.dropLayers(ctx, r, gone, t.Disks)
+	err = h.dropLayers(ctx, r, gone, t.Disks)
+	exactly(r)
+	return r, err
 }
 
 // removeUnused deletes the records of all layers that nothing rests on.

@@ -67,9 +67,9 @@ func (r *run) measure(ctx context.Context, booted bool) error {
 		switch {
 		case m == nil: // not of this run
 		case booted:
-			m.After = mu.Exclusive
+			m.After = mu.Heads
 		case m.Before == 0:
-			m.Before = mu.Exclusive
+			m.Before = mu.Heads
 		}
 	}
 	r.report.Usage = u

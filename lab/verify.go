@@ -75,7 +75,7 @@ func (r *run) stop(ctx context.Context, name clade.Name) error {
 // checkLayers compares every layer with what was sealed before the clones were
 // booted: its recorded digest, and the digest of its file now.
 func (r *run) checkLayers(ctx context.Context) error {
-	verdicts, err := r.s.Verify(ctx, nil, r.w.Progress)
+	verdicts, err := r.s.Verify(ctx, clade.VerifySpec{}, r.w.Progress)
 	if err != nil && clade.KindOf(err) != clade.Corrupt {
 		return err
 	}

@@ -92,6 +92,9 @@ func (t *Tree) Depth(id string) int {
 	return depth
 }
 
+// Layer returns the layer of that id, or nil.
+func (t *Tree) Layer(id string) *clade.Layer { return t.layers[id] }
+
 // Children returns the layers that rest directly on id.
 func (t *Tree) Children(id string) []string { return t.children[id] }
 

@@ -86,3 +86,33 @@ func TestUnusedAreChildrenFirst(t *testing.T) {
 		t.Errorf("Unused = %d layers, want d and e", len(used))
 	}
 }
+
+// TestOwners: what one alone rests on is its own, what two rest on is nobody's.
+func TestOwners(t *testing.T) {
+	l := forest()
+	l.Machines = append(l.Machines, &clade.Machine{Name: "n", Disks: []clade.Disk{{Layer: "d"}}})
+	l.Snapshots = []*clade.Snapshot{{Machine: "n", Name: "s", Disks: []clade.Disk{{Layer: "d"}}}, {Machine: "bare", Name: "s", Disks: []clade.Disk{{Layer: "e"}}}}
+	owners := lineage.New(l).Owners()
+	for id, want := range map[string]string{"a": "", "b": "", "c": "machine m", "d": "machine n", "e": "machine bare"} {
+		if got := owners[id].String(); got != want {
+			t.Errorf("the owner of %s is %q, want %q", id, got, want)
+		}
+	}
+	l.Machines = nil
+	l.Snapshots = l.Snapshots[1:]
+	if got := lineage.New(l).Owners()["a"].String(); got != "template t:1" {
+		t.Errorf("the owner of a is %q when only the template rests on it", got)
+	}
+	l.Warm = []*clade.Warm{{ID: "w", Disks: []clade.TemplateDisk{{Layer: "e"}}}}
+	if got := lineage.New(l).Owners()["e"].String(); got != "" {
+		t.Errorf("a layer that a warm template without a name needs too is owned by %q", got)
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	l := forest()
+	l.Snapshots = []*clade.Snapshot{{Machine: "m", Name: "s", Disks: []clade.Disk{{Layer: "a"}}}, {Machine: "bare", Name: "old", Disks: []clade.Disk{{Layer: "a"}}}}
+	if got, want := fmt.Sprint(lineage.New(l).Needs("a")), "[template t:1 machine m snapshot old of machine bare]"; got != want {
+		t.Errorf("Needs(a) = %s, want %s", got, want)
+	}
+}

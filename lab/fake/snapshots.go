@@ -97,7 +97,8 @@ func (h *Home) RemoveSnapshot(_ context.Context, machine, name clade.Name) (*cla
 		return nil, fail("remove", "snapshot "+string(name)+" of machine "+string(machine), clade.NotFound, "clade snapshot ls", "no snapshot has this name")
 	}
 	h.s.Snapshots = slices.DeleteFunc(h.s.Snapshots, func(other *clade.Snapshot) bool { return other == s })
-	return &clade.Removal{Removed: "snapshot " + string(name) + " of machine " + string(machine)}, nil
+	freed, kept := h.sweep(s.Disks[0].Layer)
+	return &clade.Removal{Removed: "snapshot " + string(name) + " of machine " + string(machine), Freed: freed, Kept: kept}, nil
 }
 
 // Reset implements clade.Snapshots.

@@ -114,7 +114,7 @@ func (h *Home) RemoveTemplate(_ context.Context, ref clade.Ref) (*clade.Removal,
 }
 
 // sweep drops unused layers and says which of the chain at id stay.
-func (h *Home) sweep(id string) (freed clade.Bytes, kept []string) {
+func (h *Home) sweep(id string) (freed clade.Bytes, kept []clade.KeptLayer) {
 	chain := h.chain(id)
 	unused := lineage.New(h.lineage()).Unused()
 	for _, l := range unused {
@@ -122,9 +122,10 @@ func (h *Home) sweep(id string) (freed clade.Bytes, kept []string) {
 		delete(h.s.Guests, l.ID)
 	}
 	h.s.Layers = slices.DeleteFunc(h.s.Layers, func(l *clade.Layer) bool { return slices.Contains(unused, l) })
+	tree := lineage.New(h.lineage())
 	for _, l := range chain {
 		if !slices.Contains(unused, l) {
-			kept = append(kept, l.ID)
+			kept = append(kept, clade.KeptLayer{Layer: l.ID, Bytes: l.Allocated, Needed: tree.Needs(l.ID)})
 		}
 	}
 	return freed, kept
