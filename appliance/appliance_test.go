@@ -181,7 +181,7 @@ func TestArgs(t *testing.T) {
 		"-nodefaults\n-no-user-config", "-smp\n2", "tsc_early_khz=2600000",
 		`-blockdev` + "\n" + `{"driver":"file","node-name":"d0-1-f","read-only":true,"filename":"/base","locking":"on"}`,
 		`{"driver":"raw","node-name":"d0-1","read-only":true,"file":"d0-1-f"}`,
-		`{"driver":"file","node-name":"d0-f","read-only":false,"discard":"unmap","filename":"/head,a","locking":"on"}`,
+		`{"driver":"file","node-name":"d0-f","read-only":false,"discard":"unmap","filename":"/head,a","locking":"on","cache":{"no-flush":true}}`,
 		`{"driver":"qcow2","node-name":"d0","read-only":false,"discard":"unmap","detect-zeroes":"unmap","file":"d0-f","backing":"d0-1"}`,
 		`{"driver":"raw","node-name":"d1","read-only":true,"file":"d1-f"}`,
 		"virtio-blk-device,discard_granularity=512,drive=d1,serial=clade-1",

@@ -88,6 +88,12 @@ type blockdev struct {
 	File         string `json:"file,omitempty"`
 	Filename     string `json:"filename,omitempty"`
 	Locking      string `json:"locking,omitempty"`
+	Cache        *cache `json:"cache,omitempty"`
+}
+
+// A cache is how QEMU keeps what a file holds.
+type cache struct {
+	NoFlush bool `json:"no-flush"`
 }
 
 // blockdevs returns the nodes of a disk, each after those it uses: d0 is the top
@@ -104,6 +110,7 @@ func blockdevs(disk int, links []link, write bool) ([]string, error) {
 		node := blockdev{Driver: string(links[i].format), Name: name, ReadOnly: readOnly, File: file.Name}
 		if !readOnly {
 			file.Discard, node.Discard, node.DetectZeroes = "unmap", "unmap", "unmap"
+			file.Cache = &cache{NoFlush: true} // what is written counts at the end only, see run
 		}
 		for _, n := range []blockdev{file, node} {
 			below := ""

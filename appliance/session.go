@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -69,8 +70,30 @@ func (a *Appliance) run(ctx context.Context, disks []Disk, cpus int, p clade.Pro
 		return &clade.Error{Op: "power off", On: "the appliance", Kind: clade.Internal,
 			Err: fmt.Errorf("QEMU still runs after %v; its console: %s", parting, v.console.last(5))}
 	}
+	if err := flush(disks); err != nil {
+		return err
+	}
 	a.log().Debug("appliance is done", "took", time.Since(began))
 	return ctx.Err()
+}
+
+// flush forces what the VM wrote out to the host's disks. Until then nothing was:
+// after an error the files are thrown away, and the guest's own flushes, of which a
+// file system makes many, would each wait for the host.
+func flush(disks []Disk) error {
+	for _, d := range disks {
+		if d.ReadOnly {
+			continue
+		}
+		f, err := os.Open(d.Path)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return &clade.Error{Op: "write out", On: "disk " + d.Path, Kind: kindOf(err), Err: err}
+		}
+	}
+	return nil
 }
 
 // prepare checks and makes all that QEMU needs.

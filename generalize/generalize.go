@@ -88,32 +88,74 @@ func ordered(marks []identity.Mark) []identity.Mark {
 }
 
 // Erase does what the plan says, the marks that are Last after all else is
-// written, and notes in the plan what is done. The marks are those of the steps by
-// name; one that clade does not know is Invalid. After an error, of kind Unproven
-// or Denied, the tree is generalized in part.
+// written, and notes in the plan what is done. A mark that the plan did not find is
+// not looked for again, unless what is erased may have brought it to light. The
+// marks are those of the steps by name; one that clade does not know is Invalid.
+// After an error, of kind Unproven or Denied, the tree is generalized in part.
 func Erase(t *rootfs.Tree, plan *Report) error {
 	marks, err := plan.marks()
 	if err != nil {
 		return err
 	}
 	plan.Verified, plan.Left, plan.Time = false, nil, time.Now().UTC()
-	written := false
+	last := slices.IndexFunc(marks, func(m identity.Mark) bool { return m.Last })
+	if last < 0 {
+		last = len(marks)
+	}
+	for i := range plan.Marks {
+		plan.Marks[i].Erased = false
+	}
+	if err := plan.erase(t, marks[:last], 0); err != nil {
+		return err
+	}
+	if err := plan.eraseHidden(t, marks[:last]); err != nil {
+		return err
+	}
+	if err := installFirstboot(t, marks); err != nil {
+		return err
+	}
+	return plan.erase(t, marks[last:], last)
+}
+
+// erase erases those of marks that were found. Their steps begin at first.
+func (r *Report) erase(t *rootfs.Tree, marks []identity.Mark, first int) error {
 	for i, m := range marks {
-		if m.Last && !written {
-			if err := installFirstboot(t, marks); err != nil {
+		step := &r.Marks[first+i]
+		if len(step.Findings) > 0 && !step.Erased {
+			if err := m.Erase(t); err != nil {
 				return err
 			}
-			written = true
 		}
-		if err := m.Erase(t); err != nil {
+		step.Erased = true
+	}
+	return nil
+}
+
+// eraseHidden looks again for marks that were not found and that depend on more
+// than their own files: what the installer left may have hidden them from the plan.
+// Each round finds one at least, so that there are no more rounds than marks.
+func (r *Report) eraseHidden(t *rootfs.Tree, marks []identity.Mark) error {
+	for {
+		var hidden []identity.Mark
+		for i, m := range marks {
+			if m.Depends() && len(r.Marks[i].Findings) == 0 {
+				hidden = append(hidden, m)
+			}
+		}
+		found, err := identity.ReadAll(t, hidden)
+		if err != nil || len(found) == 0 {
 			return err
 		}
-		plan.Marks[i].Erased = true
+		for i, m := range marks {
+			of := slices.DeleteFunc(slices.Clone(found), func(f identity.Finding) bool { return f.Mark != m.Name })
+			if len(of) > 0 {
+				r.Marks[i] = newStep(m, of)
+			}
+		}
+		if err := r.erase(t, marks, 0); err != nil {
+			return err
+		}
 	}
-	if written {
-		return nil
-	}
-	return installFirstboot(t, marks)
 }
 
 func installFirstboot(t *rootfs.Tree, marks []identity.Mark) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/generalize"
 	"github.com/clade-vm/clade/identity"
+	"github.com/clade-vm/clade/identity/identitytest"
 	"github.com/clade-vm/clade/rootfs"
 )
 
@@ -244,13 +245,45 @@ func TestVerifyFailsClosed(t *testing.T) {
 	}
 }
 
+// A mark that another one hides is erased all the same: what the installer of the
+// system left switches cloud-init off, and with it what cloud-init wrote.
+func TestHiddenMarks(t *testing.T) {
+	dir, tree := grow(t, nil)
+	if err := identitytest.Grow(dir, identitytest.Together()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := generalize.Plan(tree, identity.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const hidden = "cloud-init-network"
+	at := slices.IndexFunc(r.Marks, func(s generalize.Step) bool { return s.Mark == hidden })
+	for i, s := range r.Marks {
+		if len(s.Findings) == 0 && i != at {
+			t.Errorf("the plan has not found %s", s.Mark)
+		}
+	}
+	if len(r.Marks[at].Findings) != 0 {
+		t.Fatalf("%s is not hidden: %v", hidden, r.Marks[at].Findings)
+	}
+	if err := errors.Join(generalize.Erase(tree, r), generalize.Verify(tree, r)); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Marks[at].Findings) == 0 {
+		t.Errorf("the report does not say that %s was erased", hidden)
+	}
+	if err := identitytest.Check(dir, identitytest.Together()); err != nil {
+		t.Error(err)
+	}
+}
+
 // What cannot be read is not taken for absent: by Plan, Erase and Verify.
 func TestUnreadableIsNotAbsent(t *testing.T) {
 	_, tree := grow(t, map[string]string{"etc/passwd": strings.Repeat("x\n", 1<<20)})
 	if _, err := generalize.Plan(tree, defaults(t)); !errors.Is(err, clade.Unproven) {
 		t.Errorf("Plan: %v, want unproven", err)
 	}
-	r := &generalize.Report{Marks: []generalize.Step{{Mark: "histories"}}}
+	r := &generalize.Report{Marks: []generalize.Step{{Mark: "histories", Findings: []identity.Finding{{Mark: "histories"}}}}}
 	if err := generalize.Erase(tree, r); !errors.Is(err, clade.Unproven) || r.Marks[0].Erased {
 		t.Errorf("Erase: %v, want unproven", err)
 	}

@@ -27,6 +27,10 @@ func (p parts) will() string {
 	return strings.Join(all, ", ")
 }
 
+func (p parts) depends() bool {
+	return slices.ContainsFunc(p, func(part part) bool { return part.way.depends() })
+}
+
 func (p parts) read(s *search) error {
 	mark := s.mark
 	defer func() { s.mark = mark }()
@@ -54,6 +58,8 @@ type when struct {
 	holds func(fsys fs.FS) bool
 	way
 }
+
+func (when) depends() bool { return true }
 
 // read asks for the condition only where there is something: to know that a
 // program is there, a directory of thousands is read.

@@ -65,7 +65,8 @@ type Finding struct {
 type way interface {
 	read(s *search) error
 	erase(t *rootfs.Tree, m Mark) error
-	will() string // what erase does, for plans: "remove"
+	will() string  // what erase does, for plans: "remove"
+	depends() bool // read looks at more of the guest than the mark's own paths
 }
 
 // Read returns where fsys has the mark: nothing for a guest that is without it. An
@@ -114,6 +115,10 @@ func (m Mark) Erase(t *rootfs.Tree) error {
 
 // Will says in a few words what Erase does: "remove", "empty".
 func (m Mark) Will() string { return m.way.will() }
+
+// Depends reports whether it depends on other files than the mark's own whether a
+// guest has it: erasing another mark may then bring it to light.
+func (m Mark) Depends() bool { return m.way.depends() }
 
 // Find returns the mark of that name.
 func Find(name string) (Mark, bool) {

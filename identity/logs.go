@@ -81,6 +81,8 @@ type logs struct{}
 
 func (logs) will() string { return "empty, remove rotated ones" }
 
+func (logs) depends() bool { return false }
+
 // Counting ends earlier than erasing, which must see the end.
 const (
 	maxLogsCounted = 100_000

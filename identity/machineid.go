@@ -39,6 +39,8 @@ type machineID struct{}
 
 func (machineID) will() string { return "empty, remove the D-Bus copy" }
 
+func (machineID) depends() bool { return false }
+
 var machineIDForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 func (machineID) read(s *search) error {

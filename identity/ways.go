@@ -23,6 +23,8 @@ type remove struct {
 
 func (remove) will() string { return "remove" }
 
+func (remove) depends() bool { return false }
+
 func (w remove) read(s *search) error {
 	value := w.value
 	if value == nil {
@@ -182,6 +184,8 @@ type empty struct {
 
 func (empty) will() string { return "empty" }
 
+func (empty) depends() bool { return false }
+
 func (w empty) read(s *search) error {
 	value := w.value
 	if value == nil {
@@ -237,6 +241,8 @@ type reset struct {
 }
 
 func (reset) will() string { return "reset" }
+
+func (reset) depends() bool { return false }
 
 func (w reset) read(s *search) error {
 	for _, name := range s.mark.Paths {
@@ -310,6 +316,9 @@ type edit struct {
 var errGone = errors.New("the file goes with the mark")
 
 func (edit) will() string { return "edit" }
+
+// depends: what is a mark in a text may be told by other files.
+func (edit) depends() bool { return true }
 
 func (w edit) read(s *search) error {
 	for _, pattern := range s.mark.Paths {
