@@ -39,6 +39,7 @@ type cache struct {
 type listing struct {
 	names map[string]fs.DirEntry // nil: ask the file system
 	list  []fs.DirEntry          // the same, sorted
+	subs  map[string]*listing    // of those directories in it that were asked for
 	err   error                  // no such directory
 }
 
@@ -146,7 +147,7 @@ func (c *cache) Open(name string) (fs.File, error) {
 	return c.FS.Open(name)
 }
 
-// homeDirs returns the homes that are there, as patterns. They are worked out once:
+// homeDirs returns the homes that are there. They are worked out once:
 // most users in /etc/passwd have none.
 func (c *cache) homeDirs() ([]string, error) {
 	if c.homesKnown {
@@ -156,7 +157,7 @@ func (c *cache) homeDirs() ([]string, error) {
 	all, err := homes(c)
 	for _, home := range all {
 		if l := c.dir(home); l.err == nil {
-			c.homes = append(c.homes, literal(home))
+			c.homes = append(c.homes, home)
 		}
 	}
 	c.homesErr = err

@@ -3,8 +3,6 @@ package identity
 import (
 	"io/fs"
 	"regexp"
-
-	"github.com/clade-vm/clade/rootfs"
 )
 
 // cloudInitMarks are all that "cloud-init clean --logs --configs all" removes, and
@@ -96,7 +94,7 @@ func cloudInitWritesNetwork(fsys fs.FS) bool {
 	if !exists(fsys, "usr/bin/cloud-init", "usr/local/bin/cloud-init") || exists(fsys, "etc/cloud/cloud-init.disabled") {
 		return false
 	}
-	names, err := rootfs.Glob(fsys, "etc/cloud/cloud.cfg.d/*.cfg", maxMatches)
+	names, err := glob(fsys, ".", "etc/cloud/cloud.cfg.d/*.cfg", maxMatches)
 	if err != nil {
 		return false
 	}

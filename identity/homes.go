@@ -55,7 +55,7 @@ func homes(fsys fs.FS) ([]string, error) {
 			all = append(all, home)
 		}
 	}
-	others, err := rootfs.Glob(fsys, "home/*", maxHomes)
+	others, err := glob(fsys, ".", "home/*", maxHomes)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func Read(fsys fs.FS) (*Reading, error) {
 			*fact.to = printable(fact.form(body))
 		}
 	}
-	names, err := rootfs.Glob(fsys, "etc/ssh/ssh_host_*_key.pub", 64)
+	names, err := glob(fsys, ".", "etc/ssh/ssh_host_*_key.pub", 64)
 	if err != nil {
 		return nil, printableErr(err)
 	}

@@ -59,7 +59,7 @@ func (s *search) each(pattern string, fn func(name string) error) error {
 func match(fsys fs.FS, pattern string) ([]string, error) {
 	rest, ok := strings.CutPrefix(pattern, "~/")
 	if !ok {
-		return rootfs.Glob(fsys, pattern, maxMatches)
+		return glob(fsys, ".", pattern, maxMatches)
 	}
 	dirs, err := newCache(fsys).homeDirs()
 	if err != nil {
@@ -67,7 +67,7 @@ func match(fsys fs.FS, pattern string) ([]string, error) {
 	}
 	var all []string
 	for _, home := range dirs {
-		names, err := rootfs.Glob(fsys, home+"/"+rest, maxMatches)
+		names, err := glob(fsys, home, rest, maxMatches)
 		all = append(all, names...)
 		if err != nil {
 			return all, err
