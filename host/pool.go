@@ -106,9 +106,12 @@ func sizeOf(spec clade.PoolSpec, t *clade.Template) (cpus int, memory, disk clad
 
 // poolClones asks for machines of the pool.
 func poolClones(spec clade.PoolSpec, names []clade.Name) clade.CloneSpec {
-	return clade.CloneSpec{Source: spec.Template.String(), Names: names, Kind: spec.Kind, Options: clade.Options{
-		Hardware: clade.Hardware{CPUs: spec.CPUs, Memory: spec.Memory}, Network: spec.Network, Isolated: spec.Isolated,
-		UserData: []byte(spec.UserData), SSHKeys: spec.SSHKeys}}
+	o := clade.Options{Hardware: clade.Hardware{CPUs: spec.CPUs, Memory: spec.Memory}, Network: spec.Network, Isolated: spec.Isolated,
+		UserData: []byte(spec.UserData), SSHKeys: spec.SSHKeys}
+	if spec.DataDisk > 0 {
+		o.DataDisks = []clade.DataDisk{{Size: spec.DataDisk}}
+	}
+	return clade.CloneSpec{Source: spec.Template.String(), Names: names, Kind: spec.Kind, Options: o}
 }
 
 // freeNames returns names for count more machines of the pool.

@@ -209,7 +209,7 @@ func TestPolicies(t *testing.T) {
 	} {
 		t.Run(string(policy), func(t *testing.T) {
 			t.Parallel()
-			h, dir := pooled(t, clade.PoolSpec{Size: 1, Policy: policy})
+			h, dir := pooled(t, clade.PoolSpec{Size: 1, Policy: policy, DataDisk: clade.GiB})
 			c := claim(t, h, "anna")
 			before := machineOf(t, h, c.Machine)
 			guestFile(t, dir, before, "tmp/secret")
@@ -217,6 +217,9 @@ func TestPolicies(t *testing.T) {
 				if err := os.WriteFile(filepath.Join(dir, "machines", before.ID, file), []byte("anna's"), 0o600); err != nil {
 					t.Fatal(err)
 				}
+			}
+			for _, d := range before.Disks[1:] { // behind the end of the image: no image any more, but hers
+				appendTo(t, filepath.Join(dir, "machines", before.ID, fmt.Sprintf("disk%d-0.qcow2", d.Slot)), "anna's")
 			}
 			must(t, h, "snapshot "+string(c.Machine)+" hers")
 			release(t, h, "anna")
@@ -244,6 +247,18 @@ func TestPolicies(t *testing.T) {
 				t.Errorf("her snapshots: %v, %v", list, err)
 			}
 		})
+	}
+}
+
+func appendTo(t *testing.T, path, text string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -353,7 +368,7 @@ func TestPoolIsUpdated(t *testing.T) {
 	for _, policy := range []clade.Policy{clade.Keep, clade.Reset, clade.Recreate} {
 		t.Run(string(policy), func(t *testing.T) {
 			t.Parallel()
-			h, _ := pooled(t, clade.PoolSpec{Size: 3, Policy: policy})
+			h, _ := pooled(t, clade.PoolSpec{Size: 3, Policy: policy, DataDisk: clade.GiB})
 			must(t, h, "template m") // t:2
 			a := claim(t, h, "anna")
 			if p, err := h.UpdatePool(ctx, clade.PoolUpdate{Pool: "p", To: clade.Ref{Name: "t", Version: "2"}}); err != nil || p.Outdated != 3 || p.Earlier != "t:1" {
@@ -384,9 +399,10 @@ func TestPoolIsUpdated(t *testing.T) {
 // back what they had.
 func TestUpdateHasADeadline(t *testing.T) {
 	t.Parallel()
-	h, _ := pooled(t, clade.PoolSpec{Size: 1, Policy: clade.Reset})
+	h, dir := pooled(t, clade.PoolSpec{Size: 1, Policy: clade.Reset, DataDisk: clade.GiB})
 	must(t, h, "template m")
 	a := claim(t, h, "anna")
+	appendTo(t, filepath.Join(dir, "machines", machineOf(t, h, a.Machine).ID, "disk1-0.qcow2"), "anna's")
 	if _, err := h.UpdatePool(ctx, clade.PoolUpdate{Pool: "p", To: clade.Ref{Name: "t", Version: "2"}, Deadline: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -399,6 +415,9 @@ func TestUpdateHasADeadline(t *testing.T) {
 	}
 	if list, _ := h.Snapshots(ctx, a.Machine); len(list) != 1 {
 		t.Errorf("what she had is not kept: %v", list)
+	}
+	if hers := holding(t, filepath.Join(dir, "machines"), "anna's"); len(hers) != 1 {
+		t.Errorf("her data disk is not kept: %v", hers)
 	}
 	if _, err := h.UpdatePool(ctx, clade.PoolUpdate{Pool: "p", Undo: true, Deadline: 1}); err != nil {
 		t.Fatal(err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -172,56 +170,6 @@ func (h *Host) startMember(ctx context.Context, m *member, p clade.Progress) err
 	return h.Start(ctx, m.record.Name, clade.StartOptions{}, p)
 }
 
-// resetMember makes a free machine what it was when it was made, with nothing of
-// whoever had it before, and starts it.
-func (h *Host) resetMember(ctx context.Context, m *member, p clade.Progress) error {
-	if err := h.clear(ctx, m); err != nil {
-		return err
-	}
-	if _, err := h.Reset(ctx, m.record.Name, p); err != nil {
-		return err
-	}
-	if err := h.done(ctx, m, pool.Resets); err != nil {
-		return err
-	}
-	return h.startMember(ctx, m, p)
-}
-
-// clear ends a machine's process, and with it its memory, and removes all its files
-// but its heads and locks: firmware variables, logs, what is known of its guest. Its
-// snapshots go too.
-func (h *Host) clear(ctx context.Context, m *member) error {
-	name := m.record.Name
-	if err := h.Driver.Kill(ctx, h.place(m.record.ID)); err != nil {
-		return err
-	}
-	h.did("member ended")
-	list, err := h.Snapshots(ctx, name)
-	for _, s := range list {
-		_, one := h.RemoveSnapshot(ctx, name, s.Name)
-		err = errors.Join(err, one)
-	}
-	if err != nil {
-		return err
-	}
-	now, release, err := h.holdStopped(ctx, name, "clear")
-	if err != nil {
-		return err
-	}
-	defer release()
-	stays := make(map[string]bool)
-	for _, head := range now.Heads {
-		stays[head] = true
-	}
-	for _, file := range names(h.machineDir(now.ID)) {
-		if !stays[file] && !strings.HasSuffix(file, ".lock") && !strings.HasSuffix(file, qcow2Ext) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(h.machineDir(now.ID), file)))
-		}
-	}
-	h.did("member cleared")
-	return err
-}
-
 // updateMember moves a machine to the pool's template. A claimed one is asked to
 // power off first, and what its person had is kept until the claim ends, so that the
 // update can be undone; a free one is reset on the way.
@@ -240,6 +188,11 @@ func (h *Host) updateMember(ctx context.Context, record *store.Pool, m *member, 
 		}
 	} else if err := h.stopGently(ctx, m, p); err != nil {
 		return false, err
+	}
+	if released && record.Policy != clade.Keep {
+		if err := h.emptyData(ctx, m); err != nil {
+			return false, err
+		}
 	}
 	if err := h.moveTo(ctx, record, m, p); err != nil {
 		return false, err
