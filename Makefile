@@ -11,7 +11,7 @@ PACKAGES := qemu-system-x86 qemu-utils mmdebstrap uidmap gpgv debian-archive-key
 # What its tests need besides.
 TEST_PACKAGES := $(PACKAGES) e2fsprogs xfsprogs btrfs-progs lvm2 dosfstools mtools fdisk ipxe-qemu docker-registry
 
-.PHONY: lab setup setup-test build test test-unit test-integration test-lab test-masters bench release clean
+.PHONY: lab setup setup-test build test test-unit test-integration test-lab test-masters soak bench release clean
 
 lab: setup build
 	bin/clade lab
@@ -55,6 +55,10 @@ test-masters: setup-test
 	mkdir -p bin/masters
 	go test -tags lab -timeout 90m -v -run TestMasters ./debian -keep $(CURDIR)/bin/masters
 	CLADE_TEST_MASTER=$(CURDIR)/bin/masters/debian-12.qcow2 go test -tags lab -timeout 30m -v -run TestRealGuest ./qemu
+
+# Ten minutes of claims, releases, updates, scalings and kills at random.
+soak: setup-test
+	go test -timeout 30m -v -run TestPoolSoak ./host -soak 10m
 
 bench:
 	go test -tags integration -run '^$$' -bench . -benchtime 5x ./bench

@@ -116,6 +116,17 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		_, err = h.Remove(ctx, name)
 	case "untemplate":
 		_, err = h.RemoveTemplate(ctx, clade.Ref{Name: name})
+	default:
+		return performPool(ctx, h, act)
+	}
+	return err
+}
+
+// performPool does those acts that are of pools.
+func performPool(ctx context.Context, h *host.Host, act string) (err error) {
+	words := strings.Fields(act)
+	name := clade.Name(words[1])
+	switch words[0] {
 	case "pool":
 		_, err = h.CreatePool(ctx, clade.PoolSpec{Name: name, Template: clade.Ref{Name: "t", Version: "1"}, Size: 1, Policy: clade.Policy(words[2]), Network: "none"})
 	case "reconcile":
@@ -130,6 +141,8 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		_, err = h.Release(ctx, name, words[2])
 	case "update":
 		_, err = h.UpdatePool(ctx, clade.PoolUpdate{Pool: name, To: clade.Ref{Name: "t", Version: words[2]}, Deadline: 1})
+	case "control":
+		err = h.Control(ctx, nil)
 	case "unpool":
 		_, err = h.RemovePool(ctx, name, true, nil)
 	default:

@@ -64,6 +64,9 @@ func (h *Host) Control(ctx context.Context, p clade.Progress) error {
 	}
 	defer c.lock.Release()
 	p.Tell(clade.Event{Step: "stand by", End: true})
+	if err := h.restore(ctx); err != nil && ctx.Err() == nil {
+		h.Config.Log.Error("what was left cannot be put right", "error", err)
+	}
 	for {
 		pools, err := h.poolNames(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -145,6 +148,9 @@ func (c *controller) round(ctx context.Context, name clade.Name, p clade.Progres
 	if err != nil {
 		return nil, err
 	}
+	if err := h.tendMembers(ctx, members, known); err != nil {
+		h.Config.Log.Error("network", "pool", name, "error", err)
+	}
 	plan := pool.Plan(goal, known)
 	faults := c.perform(ctx, record, members, plan, out, p)
 	if len(faults) == 0 && slices.ContainsFunc(plan, func(a pool.Action) bool { return a.Verb == pool.Make }) {
@@ -159,14 +165,29 @@ func (c *controller) round(ctx context.Context, name clade.Name, p clade.Progres
 	if err := c.note(ctx, record, faults); err != nil {
 		return nil, err
 	}
-	if goal, members, known, err = h.look(ctx, record); err != nil {
-		return nil, err
+	if slices.ContainsFunc(plan, func(a pool.Action) bool { return a.Verb != pool.Prove }) || !pool.Settled(goal, known) {
+		if goal, members, known, err = h.look(ctx, record); err != nil {
+			return nil, err
+		}
 	}
 	out.Settled = len(faults) == 0 && pool.Settled(goal, known)
 	if !out.Settled {
 		out.Waits = waits(record, goal, members, known, faults)
 	}
 	return out, nil
+}
+
+// tendMembers gives the pool's network its switch back, if machines run on it.
+func (h *Host) tendMembers(ctx context.Context, members []*member, known []pool.Member) error {
+	for i, m := range members {
+		if known[i].Running && userNetwork(m.record.Network) {
+			if h.switchRuns(clade.Name(m.record.Network)) {
+				return nil
+			}
+			return h.connect(ctx, m.record.Network)
+		}
+	}
+	return nil
 }
 
 // startMade starts what a round has made, without waiting for the next one.

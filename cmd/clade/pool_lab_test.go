@@ -1,0 +1,233 @@
+//go:build lab
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clade-vm/clade"
+)
+
+// TestLabPool is a lesson: two persons get machines that cannot reach one another, one
+// leaves traces of every kind, and who gets the machine next finds none of them,
+// although the controller was killed while it was made clean.
+func TestLabPool(t *testing.T) {
+	h := newHome(t)
+	h.run("build", "debian-12", "--name", "master")
+	h.run("template", "create", "desk", "--from", "master")
+	h.run("pool", "create", "lab", "--template", "desk", "--size", "2", "--policy", "reset", "--name", "lab-{n:02}", "--isolated", "--data-disk", "64M")
+	controller := h.serve()
+	anna := h.claim("anna", "15m")
+	ben := h.claim("ben", "15m")
+	if anna.Machine == ben.Machine || !anna.Ready || !ben.Ready {
+		t.Fatalf("anna has %+v, ben has %+v", anna, ben)
+	}
+	began := time.Now()
+	if again := h.claim("anna", "0s"); again.Machine != anna.Machine {
+		t.Errorf("anna had %s and gets %s", anna.Machine, again.Machine)
+	}
+	t.Logf("a claim took %v as a whole command", time.Since(began).Round(time.Millisecond))
+	apart(h, anna, ben)
+	before := h.machine(string(anna.Machine))
+	h.plant(string(anna.Machine))
+	if where := h.memory(before.PID); where == 0 {
+		t.Error("what is in the guest's memory is not found there: the search finds nothing")
+	}
+	h.run("pool", "release", "lab", "--for", "anna")
+	time.Sleep(1200 * time.Millisecond) // into the controller's next round
+	if err := controller.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = controller.Wait() // killed
+	h.serve()
+	carl := h.claim("carl", "15m")
+	after := h.machine(string(carl.Machine))
+	if after.ID != before.ID || after.PID == before.PID || after.Identity != before.Identity {
+		t.Errorf("the machine was %+v and is %+v, want the same, newly started", before, after)
+	}
+	h.search(string(carl.Machine))
+	if where := h.memory(after.PID); where != 0 {
+		t.Errorf("the next one's machine has anna's words in its memory, at %#x", where)
+	}
+	if files := h.traces(filepath.Join(h.dir, "machines", after.ID)); len(files) > 0 {
+		t.Errorf("the host has anna's words in %v", files)
+	}
+	reachable(h, string(carl.Machine))
+}
+
+// trace is what anna leaves. It is put together in the guest, so that the command
+// that searches for it does not find itself.
+const trace, half, rest = "anna-was-here-4711", "anna-was-here", "-4711"
+
+// serve starts a controller, which ends with the test.
+func (h *home) serve() *exec.Cmd {
+	h.Helper()
+	path, err := binary()
+	if err != nil {
+		h.Fatal(err)
+	}
+	cmd := exec.Command(path, "serve")
+	cmd.Env = append(os.Environ(), "CLADE_HOME="+h.dir)
+	if err := cmd.Start(); err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+func (h *home) claim(person, wait string) (c clade.Claim) {
+	h.Helper()
+	if err := json.Unmarshal([]byte(h.run("pool", "claim", "lab", "--for", person, "--wait", wait, "--json")), &c); err != nil {
+		h.Fatal(err)
+	}
+	return c
+}
+
+// apart checks that two isolated machines reach the gateway and not one another.
+func apart(h *home, a, b clade.Claim) {
+	h.Helper()
+	gateway := strings.Join(append(strings.Split(a.IP.String(), ".")[:2], "0", "1"), ".")
+	const script = `ip neigh flush all; for ip in %s %s; do ping -c 1 -W 2 $ip >/dev/null 2>&1 && echo $ip; done; ` +
+		`echo arp $(ip neigh show %[1]s | grep -c lladdr)`
+	out := h.run("exec", string(a.Machine), "--", "sh", "-c", fmt.Sprintf(script, b.IP, gateway))
+	if got := strings.Join(strings.Fields(out), " "); got != gateway+" arp 0" {
+		h.Errorf("%s reaches %q, want its gateway alone", a.Machine, got)
+	}
+}
+
+// reachable checks that ssh goes to a machine by the configuration for other programs.
+func reachable(h *home, name string) {
+	h.Helper()
+	file := filepath.Join(h.TempDir(), "config")
+	if err := os.WriteFile(file, []byte(h.run("inventory", "--ssh-config", "--pool", "lab")), 0o600); err != nil {
+		h.Fatal(err)
+	}
+	out, err := exec.Command("ssh", "-F", file, name, "hostname").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != name {
+		h.Errorf("ssh -F config %s hostname: %v, %q", name, err, out)
+	}
+	out, err = exec.Command("ssh", "-G", "-F", file, name).CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("proxycommand ")) || !bytes.Contains(out, []byte("stricthostkeychecking true")) {
+		h.Errorf("ssh -G: %v, %s", err, out)
+	}
+	if got := h.run("exec", "--pool", "lab", "--", "hostname"); !strings.Contains(got, name+": "+name+"\n") {
+		h.Errorf("exec on all says %q", got)
+	}
+}
+
+// plant leaves traces in every place a person does: files, a user, histories, keys,
+// a process, shared memory, the data disk.
+func (h *home) plant(name string) {
+	h.Helper()
+	h.run("exec", name, "--", "sh", "-c", `set -e; w=`+half+`; w=$w`+rest+`
+useradd -m -c "$w" anna; echo "echo $w" >> /home/anna/.bash_history; echo "echo $w" >> /root/.bash_history
+mkdir -p /root/.ssh /home/anna/.ssh; echo "ssh-ed25519 AAAA $w" >> /root/.ssh/authorized_keys; echo "ssh-ed25519 AAAA $w" >> /home/anna/.ssh/authorized_keys
+for d in /etc /tmp /var/tmp /var/lib /opt /usr/local /dev/shm /run /data; do echo "$w" > $d/$w; done
+echo "$w" | logger; crontab -l 2>/dev/null; echo "# $w" > /etc/cron.d/anna
+systemd-run --unit=anna sh -c "w=$w; while true; do sleep 1000; done"
+head -c 20000000 /dev/zero | tr '\0' "x" > /dev/shm/big; for i in $(seq 2000); do echo "$w"; done >> /dev/shm/big
+sync`)
+}
+
+// search looks for the traces from inside: files, users, processes, memory that is
+// shared, and the bare disks.
+func (h *home) search(name string) {
+	h.Helper()
+	out := h.run("exec", name, "--", "sh", "-c", `w=`+half+`; w=$w`+rest+`
+grep -rlaF --exclude-dir=proc --exclude-dir=sys "$w" / 2>/dev/null | grep -v '^/proc\|^/sys' | grep -v '/var/lib/cloud/instance' | sed 's/^/file /'
+getent passwd anna && echo user
+for p in /proc/[0-9]*; do [ $p = /proc/$$ ] || { tr '\0' ' ' < $p/cmdline; tr '\0' ' ' < $p/environ; } 2>/dev/null | grep -aF "$w" && echo process $p; done
+systemctl list-units --all --plain --no-legend anna.service
+for d in /dev/vd?; do grep -qaF "$w" $d && echo disk $d; done
+find / -xdev -name "*$w*" 2>/dev/null
+[ -e /dev/shm/big ] && echo shm
+mountpoint -q /data || echo no data disk
+true`)
+	if strings.TrimSpace(out) != "" {
+		h.Errorf("the next one finds\n%s", out)
+	}
+}
+
+// memory looks for the trace in the memory of a machine's process, and returns where
+// it is, or 0. It must be this user's.
+func (h *home) memory(pid int) uint64 {
+	h.Helper()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		h.Fatal(err)
+	}
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		h.Fatal(err)
+	}
+	defer mem.Close()
+	for line := range strings.Lines(string(maps)) {
+		from, to, _ := strings.Cut(strings.Fields(line)[0], "-")
+		low, _ := strconv.ParseUint(from, 16, 64)
+		high, _ := strconv.ParseUint(to, 16, 64)
+		if high-low < 64<<20 || !strings.Contains(line, "rw") {
+			continue // the guest's memory is one large mapping
+		}
+		if at, found := scan(io.NewSectionReader(mem, int64(low), int64(high-low))); found {
+			return low + at
+		}
+	}
+	return 0
+}
+
+// scan looks for the trace in what r reads.
+func scan(r io.Reader) (at uint64, found bool) {
+	buffer := make([]byte, 4<<20)
+	kept := 0
+	for {
+		n, err := io.ReadFull(r, buffer[kept:])
+		if i := bytes.Index(buffer[:kept+n], []byte(trace)); i >= 0 {
+			return at + uint64(i), true
+		}
+		if err != nil {
+			return 0, false
+		}
+		at += uint64(kept + n - len(trace))
+		kept = copy(buffer, buffer[kept+n-len(trace):])
+	}
+}
+
+// traces returns the files below dir in which the trace is.
+func (h *home) traces(dir string) (files []string) {
+	h.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if _, found := scan(f); found {
+			files = append(files, path)
+		}
+		return nil
+	})
+	if err != nil {
+		h.Error(err)
+	}
+	return files
+}
