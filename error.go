@@ -28,6 +28,7 @@ const (
 	Unsupported Kind = "unsupported" // the driver, the guest or the format cannot do this
 	Corrupt     Kind = "corrupt"     // a file is not what was recorded, or not what it says it is
 	Unproven    Kind = "unproven"    // generalization or another promise could not be proven
+	Conflicting Kind = "conflict"    // both sides changed the same thing, and nobody said whose is taken
 	Timeout     Kind = "timeout"     // the limit given for waiting has passed
 	Internal    Kind = "internal"    // a bug in clade
 )

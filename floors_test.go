@@ -35,6 +35,7 @@ var floors = map[string]string{
 	"identity":                  "rootfs",
 	"identity/identitytest":     "rootfs", // plants, for tests
 	"generalize":                "rootfs identity",
+	"merge":                     "rootfs",
 	"audit":                     "rootfs identity",
 	"live":                      "rootfs identity generalize",
 	"hypervisor":                "",
@@ -51,7 +52,7 @@ var floors = map[string]string{
 	"debian":          "recipe",
 	"qemu":            "hypervisor hypervisor/hold qmp qmp/qga",
 	"appliance":       "appliance/guest generalize identity",
-	"appliance/guest": "generalize identity rootfs",
+	"appliance/guest": "generalize identity merge rootfs",
 
 	// core
 	"host": "undo pool hypervisor/hold lineage qcow2 recipe identity generalize audit live bundle foreign oci hypervisor store image vswitch cloudinit appliance",

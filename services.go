@@ -91,10 +91,12 @@ type Snapshots interface {
 	// Reset makes a stopped linked clone what it was when it was made, with its
 	// identity. Kinds: NotFound, InUse (it runs), Unsupported (it rests on nothing).
 	Reset(ctx context.Context, machine Name, p Progress) (*Removal, error)
-	// Rebase moves a stopped linked clone to a template, with its identity; what was
-	// written since is kept aside until Confirm. Kinds: NotFound, InUse, Unproven,
-	// Exists (an earlier one is neither confirmed nor undone).
-	Rebase(ctx context.Context, machine Name, to Ref, p Progress) (*Machine, error)
+	// Rebase moves a stopped linked clone to a template, with its identity; what it was
+	// is kept aside until Confirm. With spec.Keep it carries over what the clone changed.
+	// Kinds: NotFound, InUse, Unproven, Exists (an earlier one is neither confirmed nor
+	// undone), Conflicting (with the Rebase, which tells what both changed; nothing was
+	// done), Unsupported (the trees of files cannot be matched).
+	Rebase(ctx context.Context, spec RebaseSpec, p Progress) (*Rebase, error)
 	// UndoRebase makes the machine what it was before it was rebased.
 	UndoRebase(ctx context.Context, machine Name, p Progress) (*Removal, error)
 	// ConfirmRebase gives up what the machine was before.

@@ -15,17 +15,20 @@ import (
 )
 
 // garden lets the kernel of the VM lay out disks, as testdata/gardener says; plots
-// are host directories by the prefix that the script has for them.
-func garden(t testing.TB, script string, plots map[string]string, disks ...Disk) {
+// are host directories by the prefix that the script has for them. It
+// returns what the console said.
+func garden(t testing.TB, script string, plots map[string]string, disks ...Disk) string {
 	t.Helper()
 	a, ctx := boot(t)
 	a.Init = build(t, "./testdata/gardener")
 	seeds := filepath.Join(t.TempDir(), "seeds.tar")
 	sow(t, seeds, script, plots)
 	all := append(disks[:len(disks):len(disks)], Disk{Path: seeds, Format: Raw, ReadOnly: true})
-	if console := a.once(t, ctx, all); !strings.Contains(console, "gardener: done") {
+	console := a.once(t, ctx, all)
+	if !strings.Contains(console, "gardener: done") {
 		t.Fatalf("the gardener did not get done: %s", console)
 	}
+	return console
 }
 
 // once boots the VM until it ends by itself, and returns what its console said.

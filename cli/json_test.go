@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/lab/fake"
 )
 
@@ -20,6 +21,16 @@ func TestJSONFields(t *testing.T) {
 	home := prepared(t, fake.Knobs{})
 	if status, _, errs := run(t, home, "clone", "debian-12", "web-1", "--start", "--data-disk", "1G"); status != 0 {
 		t.Fatal(errs)
+	}
+	for name, text := range map[clade.Name]string{"r": "mine", "parent": "other"} {
+		if name == "r" {
+			run(t, home, "clone", "debian-12", "r")
+		}
+		run(t, home, "start", string(name))
+		if _, err := home.Exec(t.Context(), name, clade.Command{Args: []string{"tee", "/etc/both"}, Input: []byte(text)}); err != nil {
+			t.Fatal(err)
+		}
+		run(t, home, "stop", string(name))
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle")
 	declared := filepath.Join(t.TempDir(), "pool.yaml")
@@ -34,7 +45,8 @@ func TestJSONFields(t *testing.T) {
 		"pool claims lab", "pool ls", "pool show lab",
 		"exec --pool lab --json -- echo hello", "pool update lab --to debian-12:1", "pool apply -f POOL", "inventory --ansible", "pool rm lab --yes --force",
 		"export debian-12 BUNDLE", "import BUNDLE --as other", "import BUNDLE --format ova --name box",
-		"template create debian-12 --from parent", "network create lab", "build debian-12", "template rm debian-12:2 --yes"} {
+		"template create debian-12 --from parent", "rebase r --to debian-12 --keep-changes --dry-run", "network create lab", "build debian-12",
+		"template rm debian-12:2 --yes"} {
 		words := strings.Fields(strings.NewReplacer("BUNDLE", bundle, "POOL", declared).Replace(line))
 		for i := range words {
 			words[i] = strings.ReplaceAll(words[i], "~", " ")

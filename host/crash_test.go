@@ -46,6 +46,7 @@ func TestKilledAfterEachStep(t *testing.T) {
 		"reset with data":     {[]string{"data t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
 		"reset":               {[]string{"linked t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
 		"rebase":              {[]string{"linked t c", "template m"}, "rebase c t", headOf("c", 1), 4},
+		"keep changes":        {[]string{"linked t c", "start c", "snapshot c s", "kill c", "template m"}, "keep c t", headOf("c", 2), 6},
 		"undo rebase":         {[]string{"linked t c", "template m", "rebase c t"}, "undo c", headOf("c", 2), 4},
 		"promote":             {[]string{"linked t c"}, "promote c", headOf("c", 1), 4},
 		"remove machine":      {[]string{"linked t c"}, "rm c", lacksMachine("c"), 2},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,7 +91,9 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 	case "reset":
 		_, err = h.Reset(ctx, name, nil)
 	case "rebase":
-		_, err = h.Rebase(ctx, name, clade.Ref{Name: clade.Name(words[2])}, nil)
+		_, err = h.Rebase(ctx, clade.RebaseSpec{Machine: name, To: clade.Ref{Name: clade.Name(words[2])}}, nil)
+	case "keep": // over to the newest version, and take the clone's side
+		_, err = h.Rebase(ctx, clade.RebaseSpec{Machine: name, To: clade.Ref{Name: clade.Name(words[2])}, Keep: true, Conflicts: clade.CloneSide}, nil)
 	case "undo":
 		_, err = h.UndoRebase(ctx, name, nil)
 	case "confirm":
@@ -160,6 +163,7 @@ var alone = clade.Options{Network: "none"}
 // that a test planted in a file.
 type vm struct {
 	left  string            // the mark that it cannot erase
+	clash int               // conflicts that it finds
 	marks map[string]string // machine-ids by the directory or file of a disk
 }
 
@@ -188,6 +192,41 @@ func (v vm) Generalize(_ context.Context, disks []appliance.Disk, o appliance.Op
 		r.Marks = append(r.Marks, generalize.Step{Mark: m.Name, Kind: m.Kind, Erased: true})
 	}
 	return r, nil
+}
+
+// carried is what Merge leaves in the heads that it fills.
+const carried = "what the clone changed"
+
+func (v vm) Merge(_ context.Context, t appliance.Trio, _ clade.Progress) (*clade.Merge, bool, error) {
+	r := &clade.Merge{Conflict: v.clash}
+	if v.clash > 0 {
+		r.Took = t.Take
+	}
+	for _, disk := range slices.Concat(t.Old, t.Mine, t.Next) {
+		name, _, err := qcow2.Backing(disk.Path)
+		if err == nil && name != "" {
+			_, err = os.Stat(filepath.Join(filepath.Dir(disk.Path), name))
+		}
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	if !t.Apply || r.Open() {
+		return r, false, nil
+	}
+	for _, disk := range t.Next {
+		f, err := os.OpenFile(disk.Path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return nil, false, err
+		}
+		if _, err := f.WriteString(carried); err != nil {
+			return nil, false, err
+		}
+		if err := f.Close(); err != nil {
+			return nil, false, err
+		}
+	}
+	return r, true, nil
 }
 
 func (v vm) Read(_ context.Context, machines [][]appliance.Disk, _ clade.Progress) ([]appliance.Result, error) {

@@ -52,6 +52,9 @@ type Appliance interface {
 	Generalize(ctx context.Context, disks []appliance.Disk, o appliance.Options, p clade.Progress) (*generalize.Report, error)
 	// Read reads the marks of many machines' disks, and writes nothing.
 	Read(ctx context.Context, machines [][]appliance.Disk, p clade.Progress) ([]appliance.Result, error)
+	// Merge carries over what a clone changed to overlays of another version of its
+	// template, proves it, and says whether it did: not where conflicts are open.
+	Merge(ctx context.Context, t appliance.Trio, p clade.Progress) (report *clade.Merge, applied bool, err error)
 }
 
 // A Host is an open home. It is safe for concurrent use, also by several

@@ -225,7 +225,7 @@ func (h *Host) moveTo(ctx context.Context, record *store.Pool, m *member, p clad
 			return err
 		}
 	}
-	_, err = h.Rebase(ctx, now.Name, record.Template, p)
+	_, err = h.Rebase(ctx, clade.RebaseSpec{Machine: now.Name, To: record.Template}, p)
 	return err
 }
 

@@ -100,6 +100,66 @@ func TestRebase(t *testing.T) {
 	clean(t, h, dir)
 }
 
+// TestKeepChanges: what the clone changed is in its new head, its machine-id is
+// still its own, and conflicts change nothing until somebody decides them.
+func TestKeepChanges(t *testing.T) {
+	h, dir := home(t)
+	for _, act := range []string{"linked t c", "start c", "snapshot c s", "kill c", "start m", "template m"} {
+		must(t, h, act)
+	}
+	before := machine(t, h, "c")
+	to := clade.RebaseSpec{Machine: "c", To: clade.Ref{Name: "t"}, Keep: true}
+	h.Appliance = vm{clash: 2}
+	for _, dry := range []bool{true, false} {
+		to.DryRun = dry
+		r, err := h.Rebase(ctx, to, nil)
+		if (err == nil) != dry || !dry && !errors.Is(err, clade.Conflicting) || r == nil || r.Done || r.Merge.Conflict != 2 {
+			t.Errorf("dry %v: %+v, %v", dry, r, err)
+		}
+		if after := machine(t, h, "c"); after.Source != before.Source || after.Disks[0] != before.Disks[0] {
+			t.Errorf("dry %v: it is %+v, was %+v", dry, after, before)
+		}
+	}
+	clean(t, h, dir)
+	to.Conflicts = clade.TemplateSide
+	r, err := h.Rebase(ctx, to, nil)
+	if err != nil || !r.Done || r.To != "template t:2" || r.Merge.Took != clade.TemplateSide {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	after := machine(t, h, "c")
+	if after.Source != "template t:2" || after.Identity != before.Identity || after.MachineID != before.MachineID {
+		t.Errorf("%+v is %+v", before, after)
+	}
+	if content := head(t, dir, after.ID); !strings.HasSuffix(content, carried) {
+		t.Error("its head does not hold what it changed")
+	}
+	clean(t, h, dir)
+	must(t, h, "undo c")
+	if undone := machine(t, h, "c"); undone.Source != before.Source || undone.Disks[0].Base != before.Disks[0].Base {
+		t.Errorf("undone, %+v is %+v", before, undone)
+	}
+	clean(t, h, dir)
+	for _, bad := range []clade.RebaseSpec{{Machine: "c", To: to.To, Conflicts: clade.CloneSide}, {Machine: "c", To: to.To, Keep: true, Conflicts: "both"}} {
+		if _, err := h.Rebase(ctx, bad, nil); !errors.Is(err, clade.Invalid) {
+			t.Errorf("%+v: %v, want %v", bad, err, clade.Invalid)
+		}
+	}
+}
+
+// head returns what is in the head of a machine's first disk.
+func head(t *testing.T, dir, id string) string {
+	t.Helper()
+	heads, err := filepath.Glob(filepath.Join(dir, "machines", id, "disk0-*"))
+	if err != nil || len(heads) != 1 {
+		t.Fatalf("heads %v, %v", heads, err)
+	}
+	data, err := os.ReadFile(heads[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
 func TestPromote(t *testing.T) {
 	h, dir := home(t)
 	for _, act := range []string{"linked t c", "start c", "snapshot c s", "kill c", "promote c"} {
@@ -129,7 +189,7 @@ func TestNotWhileItRuns(t *testing.T) {
 	for _, act := range []string{"linked t c", "snapshot c s", "start c"} {
 		must(t, h, act)
 	}
-	for _, act := range []string{"restore c s", "reset c", "rebase c t", "undo c"} {
+	for _, act := range []string{"restore c s", "reset c", "rebase c t", "keep c t", "undo c"} {
 		if err := perform(ctx, h, act); !errors.Is(err, clade.InUse) {
 			t.Errorf("%s: %v, want %v", act, err, clade.InUse)
 		}

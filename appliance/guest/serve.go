@@ -83,6 +83,8 @@ func (s *server) answer(req Request) (reply Reply) {
 		result, reply.Notes, err = s.generalize(req, tell)
 	case Read:
 		result, reply.Notes, err = s.read(req)
+	case Merge:
+		result, reply.Notes, err = s.merge(req, tell)
 	case PowerOff:
 		unix.Sync()
 	default:

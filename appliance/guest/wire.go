@@ -20,6 +20,7 @@ const (
 	Greet      Verb = "greet"      // answer, and set the clock
 	Generalize Verb = "generalize" // erase the marks and prove it
 	Read       Verb = "read"       // read the identity of one machine
+	Merge      Verb = "merge"      // carry over what a clone changed to a new version
 	PowerOff   Verb = "power-off"  // answer, then end
 )
 
@@ -32,6 +33,7 @@ type Request struct {
 	System  string   `json:"system,omitempty"` // which of several operating systems
 	Enable  []string `json:"enable,omitempty"`
 	Disable []string `json:"disable,omitempty"`
+	Trio    *Trio    `json:"trio,omitempty"` // Merge: the two others; Disks are the new version's
 }
 
 // A Reply is what the VM sends: any number with an Event, then one that is Last.

@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/clade-vm/clade"
@@ -117,26 +118,86 @@ func (h *Home) Reset(_ context.Context, machine clade.Name, _ clade.Progress) (*
 	return h.back(m, disks), nil
 }
 
-// Rebase implements clade.Snapshots.
-func (h *Home) Rebase(_ context.Context, machine clade.Name, to clade.Ref, _ clade.Progress) (*clade.Machine, error) {
+// Rebase implements clade.Snapshots. Of files, the fake knows their names: what the
+// clone and the template wrote under the same one is a conflict.
+func (h *Home) Rebase(_ context.Context, spec clade.RebaseSpec, _ clade.Progress) (*clade.Rebase, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m, err := h.stopped("rebase", machine)
+	m, err := h.stopped("rebase", spec.Machine)
 	if err != nil {
 		return nil, err
 	}
-	t, err := h.template(to)
+	t, err := h.template(spec.To)
 	if err != nil {
 		return nil, err
+	}
+	on := "machine " + string(spec.Machine)
+	if h.kept(m.Name, beforeRebase) != nil {
+		return nil, fail("rebase", on, clade.Exists, "confirm or undo it", "its last rebase is neither confirmed nor undone")
+	}
+	r := &clade.Rebase{Machine: m.Name, From: m.Source, To: "template " + t.Ref().String()}
+	was, old, next := h.s.Guests[m.ID].copy(), h.s.Guests[m.Disks[0].Base], h.s.Guests[t.Disks[0].Layer]
+	if spec.Keep {
+		r.Merge = merge(old.Files, was.Files, next.Files, spec.Conflicts)
+		if r.Merge.Open() && !spec.DryRun {
+			return r, fail("rebase", on, clade.Conflicting, "say whose are taken", "%d files were changed by the clone and by %s", r.Merge.Conflict, r.To)
+		}
+	}
+	if spec.DryRun {
+		return r, nil
 	}
 	if _, err := h.keep(m, beforeRebase); err != nil {
-		return nil, fail("rebase", "machine "+string(machine), clade.Exists, "confirm or undo it", "its last rebase is neither confirmed nor undone")
+		return nil, err
 	}
 	disks := slices.Clone(m.Disks)
 	disks[0].Layer, disks[0].Base = t.Disks[0].Layer, t.Disks[0].Layer
 	h.back(m, disks)
-	m.Source = "template " + t.Ref().String()
-	return copied(m), nil
+	m.Source, r.Done = r.To, true
+	if spec.Keep {
+		files := h.s.Guests[m.ID].Files
+		for name, text := range was.Files {
+			if text != old.Files[name] && (files[name] == old.Files[name] || spec.Conflicts == clade.CloneSide) {
+				files[name] = text
+			}
+		}
+		was.Files = files
+		h.s.Guests[m.ID] = was
+	}
+	return r, nil
+}
+
+// merge compares files by their names.
+func merge(old, mine, next map[string]string, take clade.Side) *clade.Merge {
+	r := &clade.Merge{System: "Fake Linux", Conflicts: []clade.Conflict{}, Settled: []clade.Settled{}}
+	none := clade.Changes{Added: []string{}, Changed: []string{}, Removed: []string{}}
+	r.Clone, r.Template = none, none
+	note := func(c *clade.Changes, name, was, is string) string {
+		if was == "" {
+			c.Added, c.Adds = append(c.Added, name), c.Adds+1
+			return "added"
+		}
+		c.Changed, c.Changes = append(c.Changed, name), c.Changes+1
+		return "changed"
+	}
+	for _, name := range slices.Sorted(maps.Keys(mine)) {
+		if mine[name] == old[name] {
+			continue
+		}
+		clone := note(&r.Clone, name, old[name], mine[name])
+		if next[name] == old[name] || next[name] == mine[name] {
+			r.Carried++
+			continue
+		}
+		r.Conflict++
+		r.Conflicts = append(r.Conflicts, clade.Conflict{Path: name, Clone: clone, Template: note(&clade.Changes{}, name, old[name], next[name])})
+		r.Took = take
+	}
+	for _, name := range slices.Sorted(maps.Keys(next)) {
+		if next[name] != old[name] {
+			note(&r.Template, name, old[name], next[name])
+		}
+	}
+	return r
 }
 
 // UndoRebase implements clade.Snapshots.
