@@ -143,10 +143,11 @@ func TestMerge(t *testing.T) {
 	all := lineages(t)
 	want := live(t, "list M/\n", all, func(l *lineage) *Disk { return &l.mine })
 	for _, l := range all {
+		l.next = over(t, l.next)
 		t.Run(l.kind, func(t *testing.T) {
 			a, ctx := boot(t)
 			before := [2]string{digest(t, l.old.Path), digest(t, l.mine.Path)}
-			trio := Trio{Old: []Disk{l.old}, Mine: []Disk{l.mine}, Next: []Disk{over(t, l.next)}, Related: true, Apply: true}
+			trio := Trio{Old: []Disk{l.old}, Mine: []Disk{l.mine}, Next: []Disk{l.next}, Related: true, Apply: true}
 			began := time.Now()
 			report, applied, err := a.Merge(ctx, trio, nil)
 			if err != nil {
@@ -162,7 +163,6 @@ func TestMerge(t *testing.T) {
 			if after := [2]string{digest(t, l.old.Path), digest(t, l.mine.Path)}; before != after {
 				t.Error("a disk that is only read was written")
 			}
-			l.next = trio.Next[0]
 		})
 	}
 	if t.Failed() {

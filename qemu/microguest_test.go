@@ -56,11 +56,14 @@ func run(t *testing.T, name string, args ...string) string {
 }
 
 // spec is a machine of two disks that runs the microguest.
-func spec(t *testing.T, dir string) hypervisor.Spec {
+func spec(t *testing.T, dir string) hypervisor.Spec { return specOf(t, dir, microguest) }
+
+// specOf is a machine of two disks that runs this code.
+func specOf(t *testing.T, dir, code string) hypervisor.Spec {
 	t.Helper()
 	tool(t, "qemu-system-x86_64", "qemu-system-x86")
 	tool(t, "qemu-img", "qemu-utils")
-	sector, err := hex.DecodeString(microguest)
+	sector, err := hex.DecodeString(code)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,13 @@ func place(t *testing.T) hypervisor.Place {
 // start starts a machine of the microguest.
 func start(t *testing.T) (*qemu.Driver, hypervisor.Place, hypervisor.Spec) {
 	t.Helper()
-	d, p, s := qemu.New(qemu.Config{}), place(t), spec(t, t.TempDir())
+	return startOf(t, microguest)
+}
+
+// startOf starts a machine that runs this code.
+func startOf(t *testing.T, code string) (*qemu.Driver, hypervisor.Place, hypervisor.Spec) {
+	t.Helper()
+	d, p, s := qemu.New(qemu.Config{}), place(t), specOf(t, t.TempDir(), code)
 	if err := d.Start(t.Context(), p, s); err != nil {
 		t.Fatal(err)
 	}
