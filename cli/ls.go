@@ -13,14 +13,16 @@ import (
 )
 
 func (a *app) lsVerb() *cobra.Command {
-	var outdated bool
+	var outdated, names bool
 	cmd := reads(a, &cobra.Command{
 		Use:   "ls",
 		Short: "List machines",
 		Long: `Ls lists all machines with their state, which is asked for at this moment, and why
 those that are stopped are. With --outdated it lists those only that were made of a
-version of their template that is not the newest.`,
+version of their template that is not the newest; with --names only their names, for
+other commands.`,
 		Example: `  clade ls
+  clade stop $(clade ls --outdated --names)
   clade ls --outdated
   clade ls --json | jq -r '.[] | select(.state == "running") | .identity.ip'`,
 		Args: nothing,
@@ -29,6 +31,9 @@ version of their template that is not the newest.`,
 		machines = slices.DeleteFunc(machines, func(m *clade.Machine) bool { return outdated && m.Newer == "" })
 		return filled(machines), err
 	}, func(machines []*clade.Machine) error {
+		if names {
+			return a.printMade(machines, false)
+		}
 		t := &table{}
 		t.row("NAME", "STATE", "IP", "SOURCE", "CLONE", "CPUS", "MEMORY", "DISK", "REASON")
 		for _, m := range machines {
@@ -38,6 +43,7 @@ version of their template that is not the newest.`,
 		return a.printTable(t)
 	})
 	cmd.Flags().BoolVar(&outdated, "outdated", false, "only those whose template has a newer version")
+	cmd.Flags().BoolVar(&names, "names", false, "only names, one a line")
 	return cmd
 }
 

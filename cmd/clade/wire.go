@@ -80,6 +80,14 @@ func (d disks) Read(ctx context.Context, machines [][]appliance.Disk, p clade.Pr
 	return vm.Read(ctx, machines, p)
 }
 
+func (d disks) Merge(ctx context.Context, t appliance.Trio, p clade.Progress) (*clade.Merge, bool, error) {
+	vm, err := d.accelerated(ctx, p)
+	if err != nil {
+		return nil, false, err
+	}
+	return vm.Merge(ctx, t, p)
+}
+
 func (d disks) accelerated(ctx context.Context, p clade.Progress) (*appliance.Appliance, error) {
 	vm := *d.vm
 	var err error
