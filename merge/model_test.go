@@ -203,9 +203,9 @@ func read(t *testing.T, at string) *node {
 // TestModel merges random trees, and compares what comes of it with a model that
 // knows of no files.
 func TestModel(t *testing.T) {
-	runs := uint64(150)
+	runs := uint64(80)
 	if testing.Short() {
-		runs = 50
+		runs = 20
 	}
 	for seed := range runs {
 		r := rand.New(rand.NewPCG(seed, 7))

@@ -140,7 +140,12 @@ func (h *Home) Machines(ctx context.Context) ([]*clade.Machine, error) {
 func (h *Home) list() []*clade.Machine {
 	all := []*clade.Machine{}
 	for _, name := range slices.Sorted(maps.Keys(h.s.Machines)) {
-		all = append(all, copied(h.s.Machines[name]))
+		m := copied(h.s.Machines[name])
+		ref, err := clade.ParseRef(strings.TrimPrefix(m.Source, "template "))
+		if newest, missing := h.template(clade.Ref{Name: ref.Name}); err == nil && missing == nil && newest.Version != ref.Version && m.Clone == clade.Linked {
+			m.Newer = newest.Version
+		}
+		all = append(all, m)
 	}
 	return all
 }
