@@ -29,6 +29,8 @@ type Machine struct {
 	Warm    string    `json:"warm,omitempty"`
 	Asleep  bool      `json:"asleep,omitempty"`
 	Created time.Time `json:"created"`
+	// Pause is how long the machine that it was just cloned from stood still; not kept.
+	Pause *Pause `json:"pause,omitempty"`
 }
 
 // A CloneKind says what a clone rests on.

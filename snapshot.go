@@ -11,4 +11,11 @@ type Snapshot struct {
 	Source  string    `json:"source,omitempty"`
 	Disks   []Disk    `json:"disks"` // without serials
 	Created time.Time `json:"created"`
+	Pause   *Pause    `json:"pause,omitempty"` // of one made just now while the machine ran; not kept
+}
+
+// A Pause is how long a running machine stood still while it was frozen.
+type Pause struct {
+	Length time.Duration `json:"length_ns"`
+	Frozen bool          `json:"frozen"` // its file systems too: what was frozen is consistent, and not only as after a power cut
 }

@@ -20,6 +20,7 @@ type Template struct {
 	Machines    int             `json:"machines"`              // how many machines rest on it now
 	Warm        *Warm           `json:"warm,omitempty"`        // what instant clones resume from, if it was warmed
 	Created     time.Time       `json:"created"`
+	Pause       *Pause          `json:"pause,omitempty"` // of the machine, where it was made just now of one that ran; not kept
 }
 
 // Ref returns the template's name and version.

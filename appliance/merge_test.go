@@ -50,7 +50,7 @@ node M/srv/disk b 254 0
 node M/srv/null c 1 3
 node M/srv/pipe p 0 0
 node M/srv/socket s 0 0
-sparse M/srv/sparse 104857600
+sparse M/srv/sparse 6291456
 write M/srv/labelled x
 own M/srv/labelled 1000 1001
 mode M/srv/labelled 4750

@@ -80,11 +80,15 @@ func (a *app) clone(ctx context.Context, s clade.Services, spec clade.CloneSpec,
 	if err != nil {
 		return err
 	}
+	if len(made) > 0 && !asJSON {
+		a.stood(spec.Source, made[0].Pause)
+	}
 	if start {
 		o := clade.StartOptions{AcceptTwins: len(spec.AcceptTwins) > 0}
 		err = each(ctx, spec.Names, func(ctx context.Context, name clade.Name) error { return s.Start(ctx, name, o, a.progress()) })
 		for i, m := range made {
 			if now, err := s.Machine(ctx, m.Name); err == nil {
+				now.Pause = m.Pause
 				made[i] = now
 			}
 		}

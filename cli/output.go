@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/clade-vm/clade"
 	"github.com/spf13/cobra"
@@ -91,6 +92,18 @@ func (a *app) print(format string, args ...any) error {
 	a.bars.stop()
 	_, err := fmt.Fprintln(a.env.Out, printable(fmt.Sprintf(format, args...)))
 	return err
+}
+
+// stood tells how long a machine stood still while it was frozen, if it ran.
+func (a *app) stood(who string, p *clade.Pause) {
+	if p == nil {
+		return
+	}
+	how := "its file systems were not frozen: no guest agent answered"
+	if p.Frozen {
+		how = "its file systems were frozen too"
+	}
+	a.say("%s stood still for %v; %s", who, p.Length.Round(100*time.Microsecond), how)
 }
 
 // printNames writes the names of what was made, one a line, or all as JSON.

@@ -39,7 +39,10 @@ are consistent; else it is as after a power cut.`,
 			return nil, err
 		}
 		return s.CreateSnapshot(ctx, names[0], names[1], a.progress())
-	}, func(s *clade.Snapshot) error { return a.print("%s", s.Name) })
+	}, func(s *clade.Snapshot) error {
+		a.stood(string(s.Machine), s.Pause)
+		return a.print("%s", s.Name)
+	})
 }
 
 func (a *app) snapshotLsVerb() *cobra.Command {

@@ -75,6 +75,7 @@ and that mark: clade generalize --list shows them.`,
 		if *asJSON {
 			return a.printJSON(t)
 		}
+		a.stood(from, t.Pause)
 		return a.print("%s", t.Ref())
 	}
 	return cmd

@@ -29,6 +29,7 @@ type base struct {
 	release  func()            // lets go of the source
 	template *clade.Template   // the source, if it is a template
 	machine  *store.Machine    // the source, if it is a machine
+	pause    *clade.Pause      // that it took, if it ran
 }
 
 // Clone makes spec.Names clones of a template or a machine: all, or none.
@@ -93,7 +94,7 @@ func (b *base) renderHeads() error {
 // others are copies of it.
 func (h *Host) buildClone(ctx context.Context, op *operation, b *base, spec clade.CloneSpec, name clade.Name, before []*store.Machine, p clade.Progress) (*store.Machine, error) {
 	m := draft(name, spec.Options, b.hardware, b.user)
-	m.Clone, m.Source, m.MachineID = spec.Kind, b.source, b.machineID(spec)
+	m.Clone, m.Source, m.MachineID, m.Pause = spec.Kind, b.source, b.machineID(spec), b.pause
 	dir := filepath.Join(op.dir, m.ID)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -274,6 +275,7 @@ func (h *Host) machineBase(ctx context.Context, op *operation, b *base, m *store
 	}
 	b.machine, b.of = frozen, disksOf(frozen, spec.WithData)
 	b.layers = layersOf(b.of)
+	b.pause = frozen.Pause
 	b.release()
 	b.release = func() {}
 	b.tops = h.layerPaths(b.layers)

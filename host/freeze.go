@@ -189,6 +189,7 @@ func (h *Host) moveToHeads(ctx context.Context, m *store.Machine) error {
 	if err != nil {
 		return err
 	}
+	m.Pause = &clade.Pause{Length: pause.Length, Frozen: pause.Frozen}
 	h.Config.Log.Info("moved to new heads", "machine", m.Name, "pause", pause.Length, "frozen", pause.Frozen)
 	h.did("freeze: running machine moved")
 	return nil

@@ -37,7 +37,7 @@ func (h *Host) CreateSnapshot(ctx context.Context, machine, name clade.Name, p c
 
 // moment is what a machine, whose heads were frozen just now, is.
 func moment(frozen *store.Machine, name clade.Name) *clade.Snapshot {
-	s := &clade.Snapshot{Machine: frozen.Name, Name: name, Clone: frozen.Clone, Source: frozen.Source, Created: time.Now().UTC()}
+	s := &clade.Snapshot{Machine: frozen.Name, Name: name, Clone: frozen.Clone, Source: frozen.Source, Created: time.Now().UTC(), Pause: frozen.Pause}
 	for _, d := range systemDisks(frozen.Disks) {
 		s.Disks = append(s.Disks, clade.Disk{Slot: d.Slot, Layer: d.Layer, Base: d.Base, Virtual: d.Virtual})
 	}

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,33 @@ func TestSnapshotsAreKept(t *testing.T) {
 		}
 	}
 	clean(t, h, dir)
+}
+
+// TestPauseIsTold: whoever freezes a running machine is told how long it stood still.
+func TestPauseIsTold(t *testing.T) {
+	h, _ := home(t)
+	must(t, h, "linked t c")
+	for _, running := range []bool{false, true} {
+		if running {
+			must(t, h, "start c")
+		}
+		s, err := h.CreateSnapshot(ctx, "c", clade.Name(fmt.Sprintf("s-%v", running)), nil)
+		if err != nil || (s.Pause != nil) != running || running && !s.Pause.Frozen {
+			t.Errorf("running %v: snapshot %+v, %v", running, s, err)
+		}
+		tpl, err := h.CreateTemplate(ctx, clade.TemplateSpec{Ref: clade.Ref{Name: "other"}, Machine: "c"}, nil)
+		if err != nil || (tpl.Pause != nil) != running {
+			t.Errorf("running %v: template %+v, %v", running, tpl, err)
+		}
+		name := clade.Name(fmt.Sprintf("d-%v", running))
+		made, err := h.Clone(ctx, clade.CloneSpec{Source: "c", Names: []clade.Name{name}, AcceptTwins: []string{clade.AllMarks}, Options: alone}, nil)
+		if err != nil || (made[0].Pause != nil) != running {
+			t.Errorf("running %v: clone %+v, %v", running, made, err)
+		}
+	}
+	if m := machine(t, h, "d-true"); m.Pause != nil {
+		t.Errorf("a pause was kept: %+v", m)
+	}
 }
 
 func TestSnapshotsGoWithTheMachine(t *testing.T) {

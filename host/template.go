@@ -62,7 +62,11 @@ func (h *Host) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 	if err := h.placeMachines(ctx, op, layers, nil, func(tx *store.Tx) error { return tx.AddTemplate(t) }); err != nil {
 		return nil, fileError("create", "template "+ref.String(), err)
 	}
-	return h.Template(ctx, ref)
+	made, err := h.Template(ctx, ref)
+	if err == nil {
+		made.Pause = frozen.Pause
+	}
+	return made, err
 }
 
 // newVersion fills in the next version, or refuses one that is there.

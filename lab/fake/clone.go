@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/clade-vm/clade"
 )
@@ -47,8 +48,9 @@ func (h *Home) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress
 	if err != nil {
 		return nil, err
 	}
+	var stood *clade.Pause
 	if m := h.s.Machines[clade.Name(spec.Source)]; m != nil {
-		layer = h.freeze(m).ID
+		layer, stood = h.freeze(m).ID, pause(m)
 	}
 	size := h.below(layer)
 	if spec.Kind == clade.Full && h.s.Knobs.Full > 0 && size > h.s.Knobs.Full {
@@ -69,7 +71,9 @@ func (h *Home) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress
 		h.s.Heads[name] = head
 		h.s.Guests[m.ID] = from.copy()
 		p.Tell(clade.Event{Step: "clone " + string(name), End: true})
-		made = append(made, copied(m))
+		m = copied(m)
+		m.Pause = stood
+		made = append(made, m)
 	}
 	return made, nil
 }
@@ -127,6 +131,14 @@ func (h *Home) source(ctx context.Context, spec clade.CloneSpec) (from *guest, l
 
 func (g *guest) copy() *guest {
 	return &guest{MachineID: g.MachineID, Keys: slices.Clone(g.Keys), Instance: g.Instance, Files: maps.Clone(g.Files)}
+}
+
+// pause is how long a machine stands still when it is frozen now.
+func pause(m *clade.Machine) *clade.Pause {
+	if m.State != clade.Running {
+		return nil
+	}
+	return &clade.Pause{Length: 12 * time.Millisecond, Frozen: true}
 }
 
 // freeze makes a machine's head a layer.

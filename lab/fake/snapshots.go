@@ -19,7 +19,13 @@ func (h *Home) CreateSnapshot(ctx context.Context, machine, name clade.Name, _ c
 	if err != nil {
 		return nil, err
 	}
-	return h.keep(m, name)
+	s, err := h.keep(m, name)
+	if err != nil {
+		return nil, err
+	}
+	made := *s
+	made.Pause = pause(m)
+	return &made, nil
 }
 
 // keep freezes m and keeps it under a name.

@@ -59,7 +59,9 @@ func (h *Home) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 		}
 	}
 	h.s.Templates = append(h.s.Templates, t)
-	return h.counted(t), nil
+	made := *h.counted(t)
+	made.Pause = pause(m)
+	return &made, nil
 }
 
 func (h *Home) template(ref clade.Ref) (*clade.Template, error) {
