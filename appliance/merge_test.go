@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/clade-vm/clade"
 )
@@ -261,6 +262,36 @@ func TestMergeConflicts(t *testing.T) {
 	trio.Old = []Disk{{Path: separateVar(t, "gpt", "LABEL=variable"), Format: Raw}}
 	if _, _, err := a.Merge(ctx, trio, nil); !errors.Is(err, clade.Unsupported) || !strings.Contains(err.Error(), "/var") {
 		t.Errorf("other volumes: %v, want %v", err, clade.Unsupported)
+	}
+	orphans(t)
+}
+
+// TestMergeHostile carries over guests that are made to mislead: links that lead
+// out, pipes and devices in place of files, files of 4 GiB without blocks.
+func TestMergeHostile(t *testing.T) {
+	old := Disk{Path: plain(t), Format: Raw}
+	for _, g := range []hostile{astray(t), special(t), endless(t)} {
+		t.Run(g.name, func(t *testing.T) {
+			a, ctx := boot(t)
+			next := over(t, old)
+			report, applied, err := a.Merge(ctx, Trio{Old: []Disk{old}, Mine: []Disk{g.disk}, Next: []Disk{next}, Apply: true}, nil)
+			if err != nil || !applied {
+				t.Fatalf("applied %v, %+v, %v", applied, report, err)
+			}
+			if text := fmt.Sprint(report); strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) {
+				t.Errorf("what is said is not fit for a terminal: %q", text)
+			}
+			raw := filepath.Join(t.TempDir(), "raw")
+			command(t, "", "qemu-img", "convert", "-O", "raw", next.Path, raw)
+			command(t, "", "e2fsck", "-fn", raw)
+			for _, name := range g.absent { // which other work is to remove
+				for of, image := range map[string]string{"the clone": g.disk.Path, "the new version": raw} {
+					if out := debugfs(t, image, "stat \""+name+"\""); !strings.Contains(out, "Inode:") {
+						t.Errorf("%q is not in %s: %s", name, of, out)
+					}
+				}
+			}
+		})
 	}
 	orphans(t)
 }
