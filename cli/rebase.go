@@ -136,9 +136,9 @@ func (a *app) printMerge(r *clade.Rebase) error {
 	t.row("from", r.From)
 	t.row("to", r.To)
 	t.row("the clone", sum(m.Clone))
-	listed(t, m.Clone)
+	namesOf(t, m.Clone)
 	t.row("the template", sum(m.Template))
-	listed(t, m.Template)
+	namesOf(t, m.Template)
 	t.row("both", fmt.Sprintf("%d conflicts", m.Conflict))
 	for _, c := range m.Conflicts {
 		text := fmt.Sprintf("%s: the clone %s it, the template %s it", c.Path, c.Clone, c.Template)
@@ -165,7 +165,7 @@ func sum(c clade.Changes) string {
 // maxShown is how many names of each kind are shown; --json has more.
 const maxShown = 20
 
-func listed(t *table, c clade.Changes) {
+func namesOf(t *table, c clade.Changes) {
 	for _, list := range []struct {
 		sign  string
 		names []string
