@@ -70,7 +70,8 @@ func (h *Host) cloneWith(ctx context.Context, spec clade.CloneSpec, p clade.Prog
 	if err := h.placeMachines(ctx, op, b.built, machines, func(tx *store.Tx) error { return more(tx, machines) }); err != nil {
 		return nil, fileError("clone", b.source, err)
 	}
-	return h.listed(ctx, machines)
+	list, err := h.listed(ctx, machines)
+	return list, done(err)
 }
 
 // renderHeads makes the bytes that the heads of all linked clones begin with.

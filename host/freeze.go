@@ -52,11 +52,16 @@ func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.
 		at := at(m, d.Slot)
 		layers[i] = &clade.Layer{ID: newID(), Parent: d.Layer, Origin: "freeze of " + on, Virtual: d.Virtual, Created: time.Now().UTC()}
 		frozen.Heads[at], frozen.Disks[at].Layer = nextHead(d.Slot, m.Heads[at]), layers[i].ID
-		if err := qcow2.WriteOverlay(filepath.Join(op.dir, frozen.Heads[at]), head(layers[i].ID, d.Virtual)); err != nil {
+		built := filepath.Join(op.dir, frozen.Heads[at])
+		err := qcow2.WriteOverlay(built, head(layers[i].ID, d.Virtual))
+		if err == nil {
+			err = syncDir(built) // a file is synced like a directory
+		}
+		if err != nil {
 			return nil, fileError("freeze", on, err)
 		}
 	}
-	err = h.placing(ctx, func() error { return h.placeFreeze(ctx, m, frozen, disks, layers, op.dir) })
+	err = h.placing(ctx, func() error { return h.placeFreeze(ctx, op, m, frozen, disks, layers) })
 	if err != nil {
 		return nil, fileError("freeze", on, err)
 	}
@@ -66,16 +71,16 @@ func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.
 
 // placeFreeze puts the new heads of disks and the second names of the old ones in
 // place and commits that the machine writes to the new heads.
-func (h *Host) placeFreeze(ctx context.Context, m, frozen *store.Machine, disks []clade.Disk, layers []*clade.Layer, built string) (err error) {
+func (h *Host) placeFreeze(ctx context.Context, op *operation, m, frozen *store.Machine, disks []clade.Disk, layers []*clade.Layer) (err error) {
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
 	for i, d := range disks {
 		at := at(m, d.Slot)
 		head, layer := filepath.Join(h.machineDir(m.ID), frozen.Heads[at]), h.layerPath(layers[i].ID)
-		if err := os.Rename(filepath.Join(built, frozen.Heads[at]), head); err != nil {
+		if err := os.Rename(filepath.Join(op.dir, frozen.Heads[at]), head); err != nil {
 			return err
 		}
-		u.Add("remove "+head, func(context.Context) error { return os.Remove(head) })
+		u.Add("remove "+head, func(context.Context) error { return op.remove(head) })
 		h.did("freeze: new head in place")
 		if err := os.Mkdir(filepath.Dir(layer), 0o700); err != nil {
 			return err
@@ -104,10 +109,7 @@ func (h *Host) placeFreeze(ctx context.Context, m, frozen *store.Machine, disks 
 		}
 		return nil
 	})
-	if err == nil {
-		u.Keep()
-	}
-	return err
+	return op.committed(&u, err)
 }
 
 // settle completes a committed freeze of m: a machine that still writes to the
@@ -198,8 +200,12 @@ func (h *Host) moveToHeads(ctx context.Context, m *store.Machine) error {
 // dropOldHeads removes the heads that are not in the record of m: the old names
 // of what is a layer now, and new heads of a freeze that was never committed.
 func (h *Host) dropOldHeads(m *store.Machine) error {
-	for _, head := range h.oldHeads(m) {
-		if err := os.Remove(head); err != nil {
+	old, err := h.oldHeads(m)
+	if err != nil {
+		return err
+	}
+	for _, head := range old {
+		if err := ignoreAbsent(os.Remove(head)); err != nil {
 			return err
 		}
 		h.did("freeze: old head's name removed")
@@ -207,14 +213,15 @@ func (h *Host) dropOldHeads(m *store.Machine) error {
 	return syncDir(h.machineDir(m.ID))
 }
 
-func (h *Host) oldHeads(m *store.Machine) (paths []string) {
+func (h *Host) oldHeads(m *store.Machine) (paths []string, err error) {
 	dir := h.machineDir(m.ID)
-	for _, name := range names(dir) {
+	list, err := readNames(dir)
+	for _, name := range list {
 		if match, _ := filepath.Match("disk*-*"+qcow2Ext, name); match && !slices.Contains(m.Heads, name) {
 			paths = append(paths, filepath.Join(dir, name))
 		}
 	}
-	return paths
+	return paths, err
 }
 
 // fresh tells whether m is stopped and the heads of disks are as empty as they were

@@ -71,12 +71,13 @@ func (h *Host) replaceHeads(ctx context.Context, m *store.Machine, c change) (*c
 		gone, err = removeUnused(tx)
 		return err
 	}
-	if err := h.placing(ctx, func() error { return h.placeHeads(ctx, next, c.disks, dir, record) }); err != nil {
+	if err := h.placing(ctx, func() error { return h.placeHeads(ctx, op, next, c.disks, dir, record) }); err != nil {
 		return nil, err
 	}
 	h.did("heads: committed")
 	if err := h.dropOldHeads(next); err != nil {
-		return nil, err
+		op.keep = true // it happened: the old heads are the sweep's now
+		h.Config.Log.Warn("old heads stay", "machine", m.Name, "err", err)
 	}
 	return r, h.dropLayers(ctx, r, gone, nil)
 }
@@ -108,14 +109,14 @@ func (h *Host) buildHeads(op *operation, m *store.Machine, disks []clade.Disk) (
 
 // placeHeads moves the heads of disks that were built into m's directory and commits
 // that m writes to them.
-func (h *Host) placeHeads(ctx context.Context, m *store.Machine, disks []clade.Disk, built string, record func(*store.Tx) error) (err error) {
+func (h *Host) placeHeads(ctx context.Context, op *operation, m *store.Machine, disks []clade.Disk, built string, record func(*store.Tx) error) (err error) {
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
 	for _, file := range h.headsOf(m, disks) {
 		if err := os.Rename(filepath.Join(built, filepath.Base(file)), file); err != nil {
 			return err
 		}
-		u.Add("remove "+file, func(context.Context) error { return os.Remove(file) })
+		u.Add("remove "+file, func(context.Context) error { return op.remove(file) })
 		h.did("heads: one in place")
 	}
 	if err := syncDir(h.machineDir(m.ID)); err != nil {
@@ -128,10 +129,7 @@ func (h *Host) placeHeads(ctx context.Context, m *store.Machine, disks []clade.D
 		}
 		return errors.Join(append(errs, record(tx))...)
 	})
-	if err == nil {
-		u.Keep()
-	}
-	return err
+	return op.committed(&u, err)
 }
 
 // holdStopped holds a machine that must not run. Kinds: NotFound, Busy, InUse.

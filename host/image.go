@@ -130,6 +130,9 @@ func moveTo(ctx context.Context, built, out string, replace bool, p clade.Progre
 	if errors.Is(err, unix.EXDEV) {
 		part := out + ".part"
 		if _, err = image.Copy(ctx, built, part, p); err == nil {
+			err = syncDir(part)
+		}
+		if err == nil {
 			err = place(part, out)
 		}
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/store"
+	"github.com/clade-vm/clade/undo"
 	"golang.org/x/sys/unix"
 )
 
@@ -99,6 +100,7 @@ func (h *Host) record(ctx context.Context, name clade.Name) (m *store.Machine, e
 type operation struct {
 	dir  string
 	lock *os.File
+	keep bool // what it could not clean up is found by its directory
 }
 
 // begin starts an operation. End it.
@@ -117,13 +119,34 @@ func (h *Host) begin(ctx context.Context, verb string) (*operation, error) {
 		return nil, fileError(verb, "home "+h.Dir, errors.Join(err, os.RemoveAll(dir)))
 	}
 	h.did("begin " + verb)
-	return &operation{dir, f}, nil
+	return &operation{dir: dir, lock: f}, nil
 }
 
 // end removes the operation's directory with all that was not moved into place.
 func (o *operation) end() {
-	_ = os.RemoveAll(o.dir) // what stays is swept by the next operation
+	if !o.keep {
+		_ = os.RemoveAll(o.dir) // what stays is swept by the next operation
+	}
 	_ = o.lock.Close()
+}
+
+// remove removes a file that o has put in place. Where that fails it is left to the
+// sweep, which knows by o's directory whose head it is.
+func (o *operation) remove(file string) error {
+	err := os.Remove(file)
+	o.keep = o.keep || err != nil
+	return err
+}
+
+// committed keeps what u would undo where the commit went through, and also where
+// that is not known, as the disk failed in the middle of it: whether the records
+// are there shows when the database is opened next, and the sweep acts on that.
+func (o *operation) committed(u *undo.Stack, err error) error {
+	if doubtful := errors.Is(err, store.ErrDoubtful); err == nil || doubtful {
+		o.keep = o.keep || doubtful
+		u.Keep()
+	}
+	return err
 }
 
 // placing runs do, which renames files into place and commits their records,

@@ -102,10 +102,17 @@ func (h *Host) master(ctx context.Context, r *recipe.Recipe, p clade.Progress) (
 	if err := os.RemoveAll(aside); err != nil {
 		return "", err
 	}
-	if err := h.BuildDisk(ctx, r, aside, p); err != nil {
+	err = h.BuildDisk(ctx, r, aside, p)
+	if err == nil {
+		err = syncDir(aside) // a file is synced like a directory; half a master must not stay in the cache
+	}
+	if err == nil {
+		err = os.Rename(aside, path)
+	}
+	if err != nil {
 		return "", errors.Join(err, os.RemoveAll(aside))
 	}
-	return path, os.Rename(aside, path)
+	return path, nil
 }
 
 // fromDisk makes a machine whose one disk is filled by fill and rests on nothing.
@@ -160,7 +167,8 @@ func (h *Host) fromDisks(ctx context.Context, b birth, fill func(op *operation, 
 	if err := h.placeMachines(ctx, op, nil, []*store.Machine{m}, nil); err != nil {
 		return nil, fileError("create", on, err)
 	}
-	return h.Machine(ctx, b.name)
+	made, err := h.Machine(ctx, b.name)
+	return made, done(err)
 }
 
 // checkBirth refuses what could not become a machine before work is done for it.

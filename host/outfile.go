@@ -39,7 +39,10 @@ func writeNew(path string, fill func(*os.File) error) (n clade.Bytes, err error)
 	if err := giveName(f, hidden, path); err != nil {
 		return 0, err
 	}
-	return clade.Bytes(fi.Size()), syncDir(filepath.Dir(path))
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return 0, errors.Join(err, os.Remove(path))
+	}
+	return clade.Bytes(fi.Size()), nil
 }
 
 func mustBeNew(path string) error {

@@ -47,12 +47,11 @@ func (h *Host) placeMachines(ctx context.Context, op *operation, layers []*clade
 		if err := h.syncPlaces(layers, machines); err != nil {
 			return err
 		}
-		if err := h.db.Write(ctx, func(tx *store.Tx) error { return commit(tx, layers, machines, more) }); err != nil {
-			return err
+		err = h.db.Write(ctx, func(tx *store.Tx) error { return commit(tx, layers, machines, more) })
+		if op.committed(&u, err) == nil {
+			h.did("committed")
 		}
-		u.Keep()
-		h.did("committed")
-		return nil
+		return err
 	})
 }
 

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -39,8 +40,8 @@ func (h *Host) sweep(ctx context.Context) error {
 		return err
 	}
 	for _, g := range all {
-		if err := g.remove(); err != nil {
-			return fileError("sweep", g.path, err)
+		if err := g.remove(); err != nil { // it harms nobody; gc says so too
+			h.Config.Log.Warn("garbage stays", "path", g.path, "err", err)
 		}
 	}
 	return nil
@@ -93,7 +94,8 @@ func (h *Host) looseHeads(ctx context.Context, dir string) (all []piece) {
 	if err != nil {
 		return nil
 	}
-	for _, head := range h.oldHeads(m) {
+	heads, _ := h.oldHeads(m)
+	for _, head := range heads {
 		all = append(all, piece{head, "a command that built it died", func() error { return nil }})
 	}
 	return all
@@ -121,7 +123,11 @@ func (h *Host) sweepOperation(ctx context.Context, dir string, keep bool) error 
 	if err := h.sweepRepair(ctx, dir); err != nil {
 		return err
 	}
-	if name, err := os.ReadFile(filepath.Join(dir, frozenFile)); err == nil {
+	name, err := os.ReadFile(filepath.Join(dir, frozenFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // only it tells whose heads these are
+	}
+	if err == nil {
 		m, err := h.record(ctx, clade.Name(name))
 		if err == nil {
 			err = h.dropOldHeads(m)
@@ -160,7 +166,9 @@ func (h *Host) erase(ctx context.Context, id string) error {
 }
 
 // settleAll completes the freezes that killed commands began. A machine that
-// another command holds is that command's to settle.
+// another command holds is that command's to settle; one that cannot be settled, as
+// its disk cannot be read, must not keep the others from their work: what needs it
+// settled settles it again, and says why it cannot.
 func (h *Host) settleAll(ctx context.Context) error {
 	var pending []clade.Name
 	err := h.db.Read(ctx, func(tx *store.Tx) error {
@@ -199,24 +207,27 @@ func (h *Host) settleAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = h.settle(ctx, m)
-		release()
-		if err != nil {
-			return err
+		if err := h.settle(ctx, m); err != nil {
+			h.Config.Log.Warn("a freeze is not complete", "machine", name, "err", err)
 		}
+		release()
 	}
 	return nil
 }
 
 // names lists a directory; one that cannot be read has no names to sweep.
 func names(dir string) []string {
+	list, _ := readNames(dir)
+	return list
+}
+
+func readNames(dir string) ([]string, error) {
 	f, err := os.Open(dir)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer f.Close()
-	list, _ := f.Readdirnames(-1)
-	return list
+	return f.Readdirnames(-1)
 }
 
 func exists(path string) bool {

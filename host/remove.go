@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 
@@ -50,8 +51,8 @@ func (h *Host) Remove(ctx context.Context, name clade.Name) (*clade.Removal, err
 		return nil, fileError("remove", on, err)
 	}
 	h.did("machine's record removed")
-	if err := h.erase(ctx, m.ID); err != nil {
-		return nil, fileError("remove", on, err)
+	if err := h.erase(ctx, m.ID); err != nil { // it has no record: the sweep removes it
+		h.Config.Log.Warn("files stay", "machine", name, "err", err)
 	}
 	h.did("machine's files removed")
 	err = h.dropLayers(ctx, r, gone, below)
@@ -83,19 +84,27 @@ func (h *Host) freedExactly(ctx context.Context, going clade.Going) func(r *clad
 	return func(*clade.Removal) {}
 }
 
+// done says of an error that only telling what was done failed.
+func done(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &clade.Error{Kind: clade.KindOf(err), Err: fmt.Errorf("it is done, but cannot be shown: %w", err)}
+}
+
 // dropLayers removes the files of layers whose records are gone, and notes in r
 // what was freed and which layers below the disks stayed, with what needs them.
 func (h *Host) dropLayers(ctx context.Context, r *clade.Removal, gone []*clade.Layer, disks []clade.TemplateDisk) error {
 	for _, l := range gone {
 		r.Freed += takes(h.layerDir(l.ID))
 		if err := os.RemoveAll(h.layerDir(l.ID)); err != nil {
-			return fileError("remove", "layer "+l.ID, err)
+			h.Config.Log.Warn("a layer's file stays", "layer", l.ID, "err", err) // it has no record: the sweep removes it
 		}
 		h.did("layer's file removed")
 	}
 	l, err := h.Lineage(ctx)
 	if err != nil {
-		return err
+		return done(err)
 	}
 	parents := make(map[string]string, len(gone))
 	for _, l := range gone {

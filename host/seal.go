@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -85,6 +86,9 @@ func (h *Host) intact(l *clade.Layer) error {
 	}
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) { // it may be what it was
+		return fileError("check", "layer "+l.ID, err)
 	}
 	return &clade.Error{Op: "check", On: "layer " + l.ID, Kind: clade.Corrupt, Err: err,
 		Hint: "clade verify --all tells whether its content is still what was sealed, and with --repair FROM restores it"}

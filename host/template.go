@@ -66,7 +66,7 @@ func (h *Host) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 	if err == nil {
 		made.Pause = frozen.Pause
 	}
-	return made, err
+	return made, done(err)
 }
 
 // newVersion fills in the next version, or refuses one that is there.

@@ -93,6 +93,9 @@ func (v *verification) layer(ctx context.Context, l *clade.Layer) (clade.Verdict
 	if err != nil && ctx.Err() != nil {
 		return verdict, err
 	}
+	if kind := clade.KindOf(err); kind == clade.Denied || kind == clade.Busy {
+		return verdict, err // that says nothing of the layer
+	}
 	switch {
 	case err != nil:
 		verdict.Detail = err.Error()

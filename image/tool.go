@@ -127,6 +127,7 @@ func explain(stderr string) (clade.Kind, string) {
 		{"No space left on device", clade.NoSpace},
 		{"File too large", clade.NoSpace},
 		{"Disk quota exceeded", clade.NoSpace},
+		{"Too many open files", clade.Busy},
 		{"Permission denied", clade.Denied},
 		{"Read-only file system", clade.Denied},
 		{"Is another process using the image", clade.InUse},

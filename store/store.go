@@ -172,8 +172,16 @@ func (d *DB) run(ctx context.Context, o *sql.TxOptions, do func(*Tx) error) erro
 	if err := do(&Tx{ctx, tx}); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	return explain("", "", tx.Commit())
+	err = explain("", "", tx.Commit())
+	if err != nil && o == nil {
+		err = &clade.Error{Kind: clade.KindOf(err), Err: fmt.Errorf("%w: %w", ErrDoubtful, err)}
+	}
+	return err
 }
+
+// ErrDoubtful is in the error of a Write whose commit failed, as a disk does: the
+// records are not there, but can be found there when the database is next opened.
+var ErrDoubtful = errors.New("the commit failed")
 
 func (tx *Tx) exec(query string, args ...any) (int64, error) {
 	r, err := tx.sql.ExecContext(tx.ctx, query, args...)
@@ -209,7 +217,7 @@ func explain(op, on string, err error) error {
 		}
 		return &clade.Error{Op: op, On: on, Kind: clade.KindOf(err), Err: err}
 	}
-	e := &clade.Error{Op: op, On: on, Kind: clade.Internal, Err: err}
+	e := &clade.Error{Op: op, On: on, Kind: clade.KindOf(err), Err: err}
 	s, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
 		return e
@@ -223,6 +231,8 @@ func explain(op, on string, err error) error {
 		e.Kind, e.Hint = clade.Denied, "check that the home is there and yours to write (CLADE_HOME)"
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		e.Kind = clade.Corrupt
+	case sqlite3.SQLITE_IOERR:
+		e.Kind, e.Hint = clade.Corrupt, "the disk failed under the database: look at the kernel's log, and for a full file system"
 	case sqlite3.SQLITE_CONSTRAINT:
 		constraint(e, s)
 	}

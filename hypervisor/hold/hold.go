@@ -46,7 +46,7 @@ func Take(path string) (*Lock, error) {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return nil, &clade.Error{Op: "lock", On: path, Kind: clade.Busy, Err: errors.New("it is held")}
 	}
-	return nil, &clade.Error{Op: "lock", On: path, Kind: clade.Internal, Err: err}
+	return nil, &clade.Error{Op: "lock", On: path, Kind: clade.KindOf(err), Err: err}
 }
 
 // Release lets this process's share of the lock go. It may be called twice.
@@ -82,7 +82,10 @@ func Holder(path string) (pid int, since time.Time) {
 		since = info.ModTime()
 	}
 	pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 1 || !hasOpen(pid, path) {
+	if err != nil || pid <= 1 {
+		return 0, since
+	}
+	if open, err := hasOpen(pid, path); err != nil || !open {
 		return 0, since
 	}
 	if held, err := Held(path); err != nil || !held {
@@ -92,21 +95,21 @@ func Holder(path string) (pid int, since time.Time) {
 }
 
 // hasOpen tells whether the process has the file open: a recycled process id has not.
-func hasOpen(pid int, path string) bool {
+func hasOpen(pid int, path string) (bool, error) {
 	want, err := os.Stat(path)
 	if err != nil {
-		return false
+		return false, err
 	}
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return false
+		return false, nil // gone, or somebody else's
 	}
 	for _, e := range entries {
 		got, err := os.Stat(dir + "/" + e.Name())
 		if err == nil && os.SameFile(want, got) {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }

@@ -95,7 +95,11 @@ func kill(path string) error {
 		return busy
 	}
 	defer unix.Close(fd)
-	if !hasOpen(pid, path) {
+	open, err := hasOpen(pid, path)
+	if err != nil {
+		return &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
+	}
+	if !open {
 		return busy
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
