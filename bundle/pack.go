@@ -8,7 +8,6 @@ import (
 	"hash"
 	"io"
 	"runtime"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
@@ -17,7 +16,7 @@ import (
 )
 
 // maxWorkers bounds how many pieces are packed at once, and so the memory.
-const maxWorkers = 4
+const maxWorkers = 3
 
 // Sum returns the digest and the length of what r holds, as a Layer records
 // them. It ends with ctx.
@@ -51,12 +50,13 @@ func Pack(ctx context.Context, f io.ReaderAt, l Layer, emit func(piece []byte, r
 		return fault(err)
 	}
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(workers), zstd.WithEncoderCRC(false))
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(workers), zstd.WithEncoderCRC(false),
+		zstd.WithWindowSize(pieceSize), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return err
 	}
 	defer encoder.Close()
-	c := &cutter{encoder: encoder, queue: make(chan *piece, workers)}
+	c := newCutter(encoder, workers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(c.queue)
@@ -67,7 +67,7 @@ func Pack(ctx context.Context, f io.ReaderAt, l Layer, emit func(piece []byte, r
 			if err := emit(<-p.packed, len(p.raw)); err != nil {
 				return err
 			}
-			c.spare.Put(p)
+			c.spare <- p
 		}
 		return nil
 	})
@@ -78,7 +78,7 @@ func Pack(ctx context.Context, f io.ReaderAt, l Layer, emit func(piece []byte, r
 type cutter struct {
 	encoder *zstd.Encoder
 	queue   chan *piece
-	spare   sync.Pool // of *piece, whose buffers serve again
+	spare   chan *piece // those that are not in use: there are no others, which bounds the memory
 }
 
 // A piece is a stretch of a layer that is being packed.
@@ -87,13 +87,28 @@ type piece struct {
 	packed      chan []byte
 }
 
-// piece returns one with length bytes of raw.
-func (c *cutter) piece(length int) *piece {
-	if p, ok := c.spare.Get().(*piece); ok {
-		p.raw = p.raw[:length]
-		return p
+// newCutter makes one more piece than there are workers: one is read or written
+// while the others are packed.
+func newCutter(encoder *zstd.Encoder, workers int) *cutter {
+	c := &cutter{encoder: encoder, queue: make(chan *piece, workers+1), spare: make(chan *piece, workers+1)}
+	for range workers + 1 {
+		c.spare <- &piece{packed: make(chan []byte, 1)}
 	}
-	return &piece{raw: make([]byte, length, pieceSize), packed: make(chan []byte, 1)}
+	return c
+}
+
+// piece waits for one that is not in use, with length bytes of raw.
+func (c *cutter) piece(ctx context.Context, length int) (*piece, error) {
+	select {
+	case p := <-c.spare:
+		if p.raw == nil {
+			p.raw, p.buffer = make([]byte, pieceSize), make([]byte, 0, maxPacked)
+		}
+		p.raw = p.raw[:length]
+		return p, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // cut queues the pieces of the layer. It waits for what it started.
@@ -102,7 +117,10 @@ func (c *cutter) cut(ctx context.Context, f io.ReaderAt, l Layer) error {
 	defer packing.Wait()
 	sum := sha256.New()
 	for at := clade.Bytes(0); at < l.Size; at += pieceSize {
-		p := c.piece(int(min(pieceSize, l.Size-at)))
+		p, err := c.piece(ctx, int(min(pieceSize, l.Size-at)))
+		if err != nil {
+			return err
+		}
 		if n, err := f.ReadAt(p.raw, int64(at)); n < len(p.raw) {
 			if errors.Is(err, io.EOF) {
 				return refusal(clade.Corrupt, "its file has %d bytes, not %d", at+clade.Bytes(n), l.Size)
@@ -110,11 +128,7 @@ func (c *cutter) cut(ctx context.Context, f io.ReaderAt, l Layer) error {
 			return err
 		}
 		sum.Write(p.raw) // before it is queued: then it is the emitter's
-		select {
-		case c.queue <- p:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		c.queue <- p     // has room for all there are
 		packing.Go(func() error {
 			p.buffer = c.encoder.EncodeAll(p.raw, p.buffer[:0])
 			p.packed <- p.buffer

@@ -193,6 +193,9 @@ func (h *Host) leavingNotes(ctx context.Context, l *leaving, format clade.Export
 			notes = append(notes, "its user data is not in the file")
 		}
 	}
+	if l.hasData() {
+		notes = append(notes, "its data disks go along as they are")
+	}
 	if l.hardware.Firmware == clade.UEFI {
 		notes = append(notes, "the variables of its UEFI are not in the file: it boots by the default path")
 	}
@@ -200,6 +203,15 @@ func (h *Host) leavingNotes(ctx context.Context, l *leaving, format clade.Export
 		notes = append(notes, fmt.Sprintf("disks from the %dth on are on SATA, for which its guest needs a driver", ideDisks+1))
 	}
 	return notes, nil
+}
+
+// hasData says whether a data disk leaves.
+func (l *leaving) hasData() bool {
+	disks := l.of
+	if l.machine != nil {
+		disks = l.machine.Disks
+	}
+	return len(systemDisks(disks)) < len(disks)
 }
 
 // exportDisk writes one disk as a plain image.
