@@ -155,7 +155,10 @@ func ansibleInventory(hosts []*inventoryHost) any {
 	for _, h := range hosts {
 		var arguments []string
 		for _, o := range sshOptions(h.login)[2:] {
-			arguments = append(arguments, shellWord(o))
+			if o != "-o" { // unquoted: ansible takes off quotes in which a whole value stands
+				o = shellWord(o)
+			}
+			arguments = append(arguments, o)
 		}
 		one := group{"ansible_host": h.login.Alias, "ansible_ssh_private_key_file": h.login.Key,
 			"ansible_ssh_common_args": strings.Join(arguments, " ")}

@@ -185,7 +185,7 @@ func (h *Host) release(ctx context.Context, name clade.Name, person, why string,
 			if p.Policy == clade.Keep {
 				return nil // what an update had begun goes on
 			}
-			return tx.SetDue(c.Machine, string(dueAtRelease(p.Policy)), why)
+			return tx.SetDue(c.Machine, string(dueAtRelease(p, m)), why)
 		}
 		return &clade.Error{Op: "release", On: "the claim of " + person + " on pool " + string(name), Kind: clade.NotFound,
 			Err: errors.New("there is none"), Hint: "clade pool show " + string(name) + " shows who holds what"}
@@ -196,8 +196,10 @@ func (h *Host) release(ctx context.Context, name clade.Name, person, why string,
 	return out, err
 }
 
-func dueAtRelease(policy clade.Policy) pool.Due {
-	if policy == clade.Recreate {
+// dueAtRelease is what the policy wants. A machine that has become of another kind,
+// as by clade promote, is not reset to what the pool's are.
+func dueAtRelease(p *store.Pool, m *store.Machine) pool.Due {
+	if p.Policy == clade.Recreate || m.Clone != p.Kind {
 		return pool.Leaves
 	}
 	return pool.Resets

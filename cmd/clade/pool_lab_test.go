@@ -26,10 +26,11 @@ func TestLabPool(t *testing.T) {
 	h := newHome(t)
 	h.run("build", "debian-12", "--name", "master")
 	h.run("template", "create", "desk", "--from", "master")
-	h.run("pool", "create", "lab", "--template", "desk", "--size", "2", "--policy", "reset", "--name", "lab-{n:02}", "--isolated", "--data-disk", "64M")
+	h.run("pool", "create", "lab", "--template", "desk", "--size", "2", "--policy", "reset", "--name", "lab-{n:02}", "--isolated", "--data-disk", "64M",
+		"--patience", "1h")
 	controller := h.serve()
-	anna := h.claim("anna", "15m")
-	ben := h.claim("ben", "15m")
+	anna := h.claim("anna", "19m")
+	ben := h.claim("ben", "19m")
 	if anna.Machine == ben.Machine || !anna.Ready || !ben.Ready {
 		t.Fatalf("anna has %+v, ben has %+v", anna, ben)
 	}
@@ -51,7 +52,7 @@ func TestLabPool(t *testing.T) {
 	}
 	_ = controller.Wait() // killed
 	h.serve()
-	carl := h.claim("carl", "15m")
+	carl := h.claim("carl", "19m")
 	after := h.machine(string(carl.Machine))
 	if after.ID != before.ID || after.PID == before.PID || after.Identity != before.Identity {
 		t.Errorf("the machine was %+v and is %+v, want the same, newly started", before, after)
