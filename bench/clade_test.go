@@ -122,16 +122,23 @@ func BenchmarkFullClone(b *testing.B) {
 	report(b, 1, ours, theirs, "cp")
 }
 
-// BenchmarkList lists a home with 1,000 machines.
+// BenchmarkList lists, draws and adds up homes with 1,000 and 10,000 machines, each
+// with whole commands.
 func BenchmarkList(b *testing.B) {
-	h := newHome(b)
-	h.run("clone", "t", "-n", "1000", "--name", "m-{n}", "--accept-twins", "all")
-	var times []time.Duration
-	for b.Loop() {
-		times = append(times, h.run("ls"))
+	for _, count := range []int{1000, 10000} {
+		h := newHome(b)
+		h.run("clone", "t", "-n", fmt.Sprint(count), "--name", "m-{n}", "--accept-twins", "all")
+		for _, verb := range []string{"ls", "tree", "du"} {
+			b.Run(fmt.Sprintf("%s-%d", verb, count), func(b *testing.B) {
+				var times []time.Duration
+				for b.Loop() {
+					times = append(times, h.run(verb))
+				}
+				slices.Sort(times)
+				b.ReportMetric(median(times).Seconds()*1e3, "median-ms")
+			})
+		}
 	}
-	slices.Sort(times)
-	b.ReportMetric(median(times).Seconds()*1e3, "median-ms")
 }
 
 func must[T any](v T, err error) T {

@@ -137,7 +137,20 @@ func harmless(s string) string {
 
 // printable makes any text one harmless line.
 func printable(s string) string {
+	if plain(s) {
+		return s
+	}
 	return strings.Join(strings.FieldsFunc(harmless(s), func(c rune) bool { return c == '\n' || c == '\t' }), " ")
+}
+
+// plain tells whether s is printable ASCII, as nearly everything is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // terminal returns the file behind a stream if that is a terminal.

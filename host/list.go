@@ -2,9 +2,12 @@ package host
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"sync"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/lineage"
 	"github.com/clade-vm/clade/store"
 )
@@ -64,15 +67,15 @@ func (h *Host) listed(ctx context.Context, records []*store.Machine) ([]*clade.M
 	if err != nil {
 		return nil, err
 	}
+	states, err := h.states(ctx, records)
+	if err != nil {
+		return nil, err
+	}
 	depths := make(map[string]int)
 	list := make([]*clade.Machine, len(records))
 	for i, r := range records {
 		m := r.Machine
-		status, err := h.Driver.Status(ctx, h.place(m.ID))
-		if err != nil {
-			return nil, fileError("find", "machine "+string(m.Name), err)
-		}
-		m.State, m.Reason, m.PID = status.State, status.Reason, status.PID
+		m.State, m.Reason, m.PID = states[i].State, states[i].Reason, states[i].PID
 		for j := range m.Disks {
 			layer := m.Disks[j].Layer
 			if _, known := depths[layer]; !known {
@@ -83,6 +86,26 @@ func (h *Host) listed(ctx context.Context, records []*store.Machine) ([]*clade.M
 		list[i] = &m
 	}
 	return list, nil
+}
+
+// states asks the driver about many machines, several at once: a running one may
+// take its time to answer.
+func (h *Host) states(ctx context.Context, records []*store.Machine) ([]hypervisor.Status, error) {
+	const atOnce = 8
+	list := make([]hypervisor.Status, len(records))
+	errs := make([]error, min(atOnce, len(records)))
+	var wg sync.WaitGroup
+	for worker := range errs {
+		wg.Go(func() {
+			for i := worker; i < len(records) && errs[worker] == nil; i += len(errs) {
+				var err error
+				list[i], err = h.Driver.Status(ctx, h.place(records[i].ID))
+				errs[worker] = fileError("find", "machine "+string(records[i].Name), err)
+			}
+		})
+	}
+	wg.Wait()
+	return list, errors.Join(errs...)
 }
 
 // Lineage returns the layers and all that rests on them, without states.

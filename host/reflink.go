@@ -13,14 +13,15 @@ import (
 // sharing is what files of the home have in common with others on a file system
 // that lets them (reflink): one stretch of the disk in several files.
 type sharing struct {
-	of  map[string]clade.Bytes // of machines and layers by id: how much others have too
+	of  map[string]clade.Bytes // of machines and layers by id, others have none: how much others have too
 	all []stretch
 }
 
 // A stretch is a piece of the disk that a file of a machine or layer has.
 type stretch struct {
 	image.Extent
-	id string
+	id      string
+	outside bool // not of the home: du does not count it
 }
 
 // sharing asks the file system which extents files share. Where it can share none
@@ -37,6 +38,31 @@ func (h *Host) sharing(l *ledger) (*sharing, error) {
 			}
 		}
 	}
+	// Other files may have the same blocks, those of built masters in the cache first
+	// of all. They are nobody's who goes.
+	for kind, piles := range map[string]map[string]*pile{tmpDir: l.building, arrivedDir: l.arrived} {
+		for id, p := range piles {
+			if err := s.add(h.path(kind, id), "", p); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := s.add(h.Dir, "", &l.rest); err != nil {
+		return nil, err
+	}
+	inside := len(s.all)
+	masters, _ := filepath.Glob(filepath.Join(h.Cache, mastersDir, "*"+qcow2Ext))
+	for _, path := range masters {
+		if strings.HasPrefix(path, h.Dir+"/") {
+			continue
+		}
+		if err := s.add(filepath.Dir(path), "", &pile{files: []item{{filepath.Base(path), 1}}}); err != nil {
+			return nil, err
+		}
+	}
+	for i := range s.all[inside:] {
+		s.all[inside+i].outside = true
+	}
 	return s, nil
 }
 
@@ -50,7 +76,7 @@ func (s *sharing) add(dir, id string, p *pile) error {
 			return err
 		}
 		for _, e := range list {
-			s.all = append(s.all, stretch{e, id})
+			s.all = append(s.all, stretch{Extent: e, id: id})
 			s.of[id] += clade.Bytes(e.End - e.Start)
 		}
 	}
@@ -63,30 +89,35 @@ func (s *sharing) add(dir, id string, p *pile) error {
 // together than lies on the disk.
 func groups[G comparable](s *sharing, group func(id string) G) (freed map[G]clade.Bytes, twice clade.Bytes) {
 	type edge struct {
-		at    uint64
-		by    int // 1 where a stretch begins, -1 where it ends
-		group G
+		at      uint64
+		by      int // 1 where a stretch begins, -1 where it ends
+		group   G
+		outside bool
 	}
 	edges := make([]edge, 0, 2*len(s.all))
 	for _, e := range s.all {
 		g := group(e.id)
-		edges = append(edges, edge{e.Start, 1, g}, edge{e.End, -1, g})
+		edges = append(edges, edge{e.Start, 1, g, e.outside}, edge{e.End, -1, g, e.outside})
 	}
 	slices.SortFunc(edges, func(a, b edge) int { return cmp.Compare(a.at, b.at) })
 	freed = make(map[G]clade.Bytes)
-	having, files, last := make(map[G]int), 0, uint64(0)
+	having, files, strangers, last := make(map[G]int), 0, 0, uint64(0)
 	for _, e := range edges {
 		length := clade.Bytes(e.at - last)
 		if files > 1 {
 			twice += length * clade.Bytes(files-1)
 		}
 		// What one file alone has is shared with a file outside the home, which keeps it.
-		if files > 1 && len(having) == 1 {
+		if files > 1 && strangers == 0 && len(having) == 1 {
 			for g := range having {
 				freed[g] += length
 			}
 		}
-		files, last = files+e.by, e.at
+		if last = e.at; e.outside {
+			strangers += e.by
+			continue
+		}
+		files += e.by
 		if having[e.group] += e.by; having[e.group] == 0 {
 			delete(having, e.group)
 		}

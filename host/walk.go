@@ -56,18 +56,18 @@ func (p *pile) sum() clade.Bytes {
 func (h *Host) measure() (*ledger, error) {
 	l := &ledger{machines: map[string]*pile{}, layers: map[string]*pile{}, building: map[string]*pile{}, arrived: map[string]*pile{}}
 	w := &walker{}
-	err := w.each(h.Dir, "", &l.rest, func(name string) (err error) {
+	err := w.each(unix.AT_FDCWD, h.Dir+"/.", "", &l.rest, func(dir int, name string) (err error) {
 		switch name {
 		case machinesDir:
-			l.machines, err = w.piles(h.path(name), &l.rest)
+			l.machines, err = w.piles(dir, name, &l.rest)
 		case layersDir:
-			l.layers, err = w.piles(h.path(name), &l.rest)
+			l.layers, err = w.piles(dir, name, &l.rest)
 		case tmpDir:
-			l.building, err = w.piles(h.path(name), &l.rest)
+			l.building, err = w.piles(dir, name, &l.rest)
 		case arrivedDir:
-			l.arrived, err = w.piles(h.path(name), &l.rest)
+			l.arrived, err = w.piles(dir, name, &l.rest)
 		default:
-			err = w.all(h.path(name), name, &l.rest)
+			err = w.all(dir, name, name, &l.rest)
 		}
 		return err
 	})
@@ -81,11 +81,17 @@ type walker struct {
 
 type inode struct{ device, number uint64 }
 
-// piles measures each entry of dir by itself, several at once; into gets dir itself.
-func (w *walker) piles(dir string, into *pile) (map[string]*pile, error) {
+// piles measures each entry of a directory by itself, several at once; into gets the
+// directory itself.
+func (w *walker) piles(home int, dir string, into *pile) (map[string]*pile, error) {
 	all := make(map[string]*pile)
 	var ids []string
-	err := w.each(dir, filepath.Base(dir), into, func(name string) error {
+	fd, err := openDir(home, dir)
+	if err != nil {
+		return all, gone(err)
+	}
+	defer unix.Close(fd)
+	err = w.each(home, dir, dir, into, func(_ int, name string) error {
 		all[name] = &pile{}
 		ids = append(ids, name)
 		return nil
@@ -95,11 +101,8 @@ func (w *walker) piles(dir string, into *pile) (map[string]*pile, error) {
 	var wg sync.WaitGroup
 	for i := range workers {
 		wg.Go(func() {
-			for at := i; at < len(ids); at += workers {
-				if err := w.all(filepath.Join(dir, ids[at]), "", all[ids[at]]); err != nil {
-					errs[i] = err
-					return
-				}
+			for at := i; at < len(ids) && errs[i] == nil; at += workers {
+				errs[i] = w.all(fd, ids[at], "", all[ids[at]])
 			}
 		})
 	}
@@ -107,15 +110,15 @@ func (w *walker) piles(dir string, into *pile) (map[string]*pile, error) {
 	return all, errors.Join(append(errs, err)...)
 }
 
-// all adds path, and all below it, to p as name.
-func (w *walker) all(path, name string, p *pile) error {
+// all adds what is called base in the directory dir, and all below it, to p as name.
+func (w *walker) all(dir int, base, name string, p *pile) error {
 	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
+	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return gone(err)
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return w.each(path, name, p, func(below string) error {
-			return w.all(path+"/"+below, filepath.Join(name, below), p)
+		return w.each(dir, base, name, p, func(inside int, below string) error {
+			return w.all(inside, below, filepath.Join(name, below), p)
 		})
 	}
 	if st.Nlink > 1 {
@@ -133,9 +136,13 @@ func (p *pile) add(name string, st *unix.Stat_t) {
 	p.files = append(p.files, item{name, n})
 }
 
-// each adds the directory at path to p as name, and calls do for each entry.
-func (w *walker) each(path, name string, p *pile, do func(string) error) error {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+func openDir(dir int, base string) (int, error) {
+	return unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+}
+
+// each adds a directory to p as name, and calls do for each entry.
+func (w *walker) each(dir int, base, name string, p *pile, do func(dir int, name string) error) error {
+	fd, err := openDir(dir, base)
 	if err != nil {
 		return gone(err)
 	}
@@ -156,7 +163,7 @@ func (w *walker) each(path, name string, p *pile, do func(string) error) error {
 		}
 		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
 		for _, name := range names {
-			if err := do(name); err != nil {
+			if err := do(fd, name); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/hypervisor/hold"
@@ -18,6 +20,9 @@ const statusLimit = 500 * time.Millisecond
 // Status implements hypervisor.Driver. A machine runs as long as its process
 // lives; whether it is paused it is asked, and one that does not answer runs.
 func (d *Driver) Status(ctx context.Context, p hypervisor.Place) (hypervisor.Status, error) {
+	if unix.Access(lockPath(p), unix.F_OK) == unix.ENOENT {
+		return hypervisor.Status{State: clade.Stopped}, nil // it was never started
+	}
 	held, err := hold.Held(lockPath(p))
 	if err != nil {
 		return hypervisor.Status{}, err

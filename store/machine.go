@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/clade-vm/clade"
@@ -42,8 +43,9 @@ func (tx *Tx) Machine(name clade.Name) (*Machine, error) {
 func (tx *Tx) machines(where string, args ...any) ([]*Machine, error) {
 	var list []*Machine
 	byID := make(map[string]*Machine)
+	s := newScanner()
 	err := tx.all(func(rows *sql.Rows) error {
-		m, err := scanMachine(rows)
+		m, err := s.machine(rows)
 		if err == nil {
 			list, byID[m.ID] = append(list, m), m
 		}
@@ -72,10 +74,34 @@ func (tx *Tx) machines(where string, args ...any) ([]*Machine, error) {
 	return list, err
 }
 
-func scanMachine(rows *sql.Rows) (*Machine, error) {
+// A scanner reads rows of machines. Thousands of clones have the same hardware and
+// keys, which are parsed once.
+type scanner struct {
+	hardware map[string]clade.Hardware
+	keys     map[string][]string
+}
+
+func newScanner() *scanner {
+	return &scanner{hardware: make(map[string]clade.Hardware), keys: make(map[string][]string)}
+}
+
+// parsed returns what text says, from known where that has it.
+func parsed[T any](known map[string]T, text []byte) (T, error) {
+	v, is := known[string(text)]
+	if is {
+		return v, nil
+	}
+	err := json.Unmarshal(text, &v)
+	if err == nil {
+		known[string(text)] = v
+	}
+	return v, err
+}
+
+func (s *scanner) machine(rows *sql.Rows) (*Machine, error) {
 	var m Machine
 	var mac, warm sql.NullString
-	var ip, hardware, keys []byte
+	var ip, hardware, keys sql.RawBytes
 	var created int64
 	if err := rows.Scan(&m.ID, &m.Name, &m.Clone, &m.Source, &m.Identity.UUID, &mac, &ip, &m.Identity.Hostname,
 		&m.Identity.InstanceID, &m.Network, &hardware, &m.User, &m.UserData, &keys, &m.MachineID, &m.Isolated, &warm, &m.Asleep, &created); err != nil {
@@ -84,10 +110,13 @@ func scanMachine(rows *sql.Rows) (*Machine, error) {
 	m.Identity.MAC, m.Warm = mac.String, warm.String
 	m.Identity.IP, _ = netip.AddrFromSlice(ip)
 	m.Created = time.Unix(0, created).UTC()
-	if err := json.Unmarshal(hardware, &m.Hardware); err != nil {
+	var err error
+	if m.Hardware, err = parsed(s.hardware, hardware); err != nil {
 		return nil, fmt.Errorf("machine %s: hardware: %w", m.Name, err)
 	}
-	return &m, json.Unmarshal(keys, &m.SSHKeys)
+	shared, err := parsed(s.keys, keys)
+	m.SSHKeys = slices.Clone(shared)
+	return &m, err
 }
 
 // AddMachine records a new machine. Kinds: Exists, with what is taken; InUse

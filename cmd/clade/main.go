@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/clade-vm/clade"
@@ -30,6 +31,7 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	debug.SetGCPercent(300) // commands end soon: memory is cheaper than looking for garbage
 	home, err := homeDir()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "clade: %v\nhint: %s\n", err, clade.HintOf(err))
