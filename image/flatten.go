@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/qcow2"
@@ -74,16 +74,13 @@ func flatten(ctx context.Context, head, dst string, p clade.Progress) (reflinked
 func merge(ctx context.Context, links []link, size clade.Bytes, dst string, p clade.Progress) error {
 	top, below := links[len(links)-1], links[len(links)-2]
 	allow := append(readable(links), access{dst, mayWrite})
-	if virtual := top.info.Virtual; virtual != size {
-		t := tool{args: []string{"resize", "-q", "--shrink", "-f", "qcow2", dst, strconv.FormatInt(int64(virtual), 10)}, allow: allow}
-		if _, err := t.run(ctx, nil); err != nil {
-			return err
-		}
+	if err := resize(ctx, dst, size, top.info.Virtual, allow); err != nil {
+		return err
 	}
 	// With -n, -B opens nothing. It says that what the source does not hold itself
 	// is right in the target already.
 	t := tool{allow: allow, args: []string{"convert", "-p", "-n", "-B", below.path, "-F", "qcow2", "-m", "8",
-		"-O", "qcow2", top.node.String(), dst}}
+		"--target-image-opts", top.node.String(), thrifty(dst)}}
 	t.event = clade.Event{Step: "flatten", Total: int64(top.info.Virtual), Unit: "B"}
 	t.event.Note = fmt.Sprintf("image %d", len(links))
 	if _, err := t.run(ctx, p); err != nil {
@@ -92,6 +89,11 @@ func merge(ctx context.Context, links []link, size clade.Bytes, dst string, p cl
 	t.event.Done, t.event.End = t.event.Total, true
 	p.Tell(t.event)
 	return nil
+}
+
+// thrifty names a qcow2 image to write to that gives back what it no longer needs.
+func thrifty(path string) string {
+	return "driver=qcow2,discard=unmap,file.driver=file,file.filename=" + strings.ReplaceAll(path, ",", ",,")
 }
 
 // flattenRaw converts a chain that rests on a raw image as a whole: a raw file is
