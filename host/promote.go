@@ -96,7 +96,7 @@ func (h *Host) promoteRunning(ctx context.Context, m *store.Machine, p clade.Pro
 		return nil, &clade.Error{Kind: clade.Unsupported, Err: errors.New("this driver cannot promote a running machine"), Hint: "stop it first"}
 	}
 	step := "promote machine " + string(m.Name)
-	err := s.Stream(ctx, h.place(m.ID), func(done, total int64) {
+	err := s.Stream(ctx, h.place(m.ID), make([]hypervisor.Rest, len(m.Disks)), func(done, total int64) {
 		p.Tell(clade.Event{Step: step, Done: done, Total: total, Unit: "B"})
 	})
 	if err != nil {

@@ -125,14 +125,23 @@ type Snapshotter interface {
 	Switch(ctx context.Context, p Place, heads []string) (Pause, error)
 }
 
-// A Streamer makes what a running machine writes to rest on nothing.
+// A Rest is what a head is to rest on: the file that lies Below files under it, with
+// the name that the head gives it. One at 1 is what it rests on already; the zero
+// Rest is nothing.
+type Rest struct {
+	Below int
+	Name  string
+}
+
+// A Streamer makes what a running machine writes to rest on less than it does.
 type Streamer interface {
-	// Stream copies into each head all that it has from the files below it, while the
-	// guest runs on, and returns once the heads rest on nothing. tell is told how many
-	// bytes are done of how many. When ctx ends, what was copied stays in the heads,
-	// which still rest on what they did; Stream can be called again, and goes on where
-	// a caller that died had come to. Kinds: NotRunning, NoSpace, Corrupt, Timeout.
-	Stream(ctx context.Context, p Place, tell func(done, total int64)) error
+	// Stream copies into each head, by slot, what it has from the files above its
+	// Rest, while the guest runs on, and returns once the heads rest on those. tell is
+	// told how many bytes are done of how many. When ctx ends, what was copied stays in
+	// the heads, which still rest on what they did; Stream can be called again, and
+	// waits for what a caller that died had begun. Kinds: NotRunning, NoSpace, Corrupt,
+	// Timeout, Unsupported.
+	Stream(ctx context.Context, p Place, onto []Rest, tell func(done, total int64)) error
 }
 
 // A Pause is what switching heads cost the guest.

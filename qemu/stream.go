@@ -26,16 +26,12 @@ type job struct {
 
 // Stream implements hypervisor.Streamer: one disk after the other, each by a job
 // of QEMU, which goes on when this process dies.
-func (d *Driver) Stream(ctx context.Context, p hypervisor.Place, tell func(done, total int64)) error {
+func (d *Driver) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, tell func(done, total int64)) error {
 	if err := running(p); err != nil {
 		return err
 	}
-	heads, err := d.Heads(ctx, p)
-	if err != nil {
-		return err
-	}
-	for slot := range heads {
-		if err := d.stream(ctx, p, slot, tell); err != nil {
+	for slot, rest := range onto {
+		if err := d.stream(ctx, p, slot, rest, tell); err != nil {
 			return talkError(p, "stream", diskName(slot), err)
 		}
 	}
@@ -43,11 +39,11 @@ func (d *Driver) Stream(ctx context.Context, p hypervisor.Place, tell func(done,
 }
 
 // stream runs the job of one disk to its end, or ends it when ctx does.
-func (d *Driver) stream(ctx context.Context, p hypervisor.Place, slot int, tell func(done, total int64)) error {
+func (d *Driver) stream(ctx context.Context, p hypervisor.Place, slot int, rest hypervisor.Rest, tell func(done, total int64)) error {
 	id := "stream-" + diskName(slot)
 	begun := false
 	for {
-		j, err := d.streamJob(ctx, p, slot, id, &begun, tell)
+		j, err := d.streamJob(ctx, p, slot, rest, id, &begun, tell)
 		if ctx.Err() != nil {
 			return errors.Join(context.Cause(ctx), cancelJob(p, id))
 		}
@@ -65,9 +61,9 @@ func (d *Driver) stream(ctx context.Context, p hypervisor.Place, slot int, tell 
 }
 
 // streamJob looks at the job of a disk, and begins it where there is none. It
-// returns nil when the disk rests on nothing. Also of a job that has ended it tells
-// how far it came, since a short one ends between two looks.
-func (d *Driver) streamJob(ctx context.Context, p hypervisor.Place, slot int, id string, begun *bool, tell func(done, total int64)) (*job, error) {
+// returns nil when the disk rests on what it shall. Also of a job that has ended it
+// tells how far it came, since a short one ends between two looks.
+func (d *Driver) streamJob(ctx context.Context, p hypervisor.Place, slot int, rest hypervisor.Rest, id string, begun *bool, tell func(done, total int64)) (*job, error) {
 	c, err := dial(ctx, p, controlSocket)
 	if err != nil {
 		return nil, err
@@ -93,21 +89,41 @@ func (d *Driver) streamJob(ctx context.Context, p hypervisor.Place, slot int, id
 		*begun = true
 		return j, nil
 	}
+	if *begun {
+		return nil, streamFailure("the job is gone, and nobody can tell how it ended")
+	}
+	begin, err := streamBegin(ctx, c, slot, rest)
+	if begin == nil || err != nil {
+		return nil, err
+	}
+	*begun = true
+	begin["job-id"] = id
+	err = c.Execute(ctx, "block-stream", begin, nil)
+	tell(0, 0)
+	return &job{ID: id}, err
+}
+
+// streamBegin returns how the job of a disk is begun; nil where there is nothing to do.
+func streamBegin(ctx context.Context, c *qmp.Client, slot int, rest hypervisor.Rest) (object, error) {
 	heads, err := headsOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	rests, err := restsOn(ctx, c, heads[slot].node)
-	if err != nil || !rests {
+	if slot >= len(heads) {
+		return nil, invalid(fmt.Sprintf("disk %d", slot), "there are %d", len(heads))
+	}
+	below, err := nodesBelow(ctx, c, heads[slot].node)
+	if err != nil || len(below) == 0 || rest.Below == 1 {
 		return nil, err
 	}
-	if *begun {
-		return nil, streamFailure("the job is gone and the disk still rests on something")
+	begin := object{"device": heads[slot].node, "on-error": "report", "auto-dismiss": false}
+	if rest.Below > len(below) {
+		return nil, invalid(fmt.Sprintf("disk %d", slot), "it rests on %d files, not on %d", len(below), rest.Below)
 	}
-	*begun = true
-	err = c.Execute(ctx, "block-stream", object{"job-id": id, "device": heads[slot].node, "on-error": "report", "auto-dismiss": false}, nil)
-	tell(0, 0)
-	return &job{ID: id}, err
+	if rest.Below > 0 {
+		begin["base-node"], begin["backing-file"] = below[rest.Below-1], rest.Name
+	}
+	return begin, nil
 }
 
 // streamFailure words how a job ended; "" is well.
@@ -138,21 +154,51 @@ func findJob(ctx context.Context, c *qmp.Client, id string) (*job, error) {
 	return nil, nil
 }
 
-// restsOn reports whether a block node has a file below it.
-func restsOn(ctx context.Context, c *qmp.Client, node string) (bool, error) {
-	var nodes []struct {
-		Node    string `json:"node-name"`
-		Backing string `json:"backing_file"`
+// nodesBelow returns the block nodes that a node rests on, from the top down. Files'
+// names do not tell: that of a head which was frozen while the machine ran is gone.
+func nodesBelow(ctx context.Context, c *qmp.Client, node string) ([]string, error) {
+	var graph struct {
+		Nodes []struct {
+			ID   int64  `json:"id"`
+			Type string `json:"type"`
+			Name string `json:"name"`
+		} `json:"nodes"`
+		Edges []struct {
+			Parent int64  `json:"parent"`
+			Child  int64  `json:"child"`
+			Name   string `json:"name"`
+		} `json:"edges"`
 	}
-	if err := c.Execute(ctx, "query-named-block-nodes", object{"flat": true}, &nodes); err != nil {
-		return false, err
+	if err := c.Execute(ctx, "x-debug-query-block-graph", nil, &graph); err != nil {
+		return nil, err
 	}
-	for _, n := range nodes {
-		if n.Node == node {
-			return n.Backing != "", nil
+	names, under := make(map[int64]string), make(map[int64]int64)
+	at, found := int64(0), false
+	for _, n := range graph.Nodes {
+		if n.Type != "block-driver" {
+			continue
+		}
+		names[n.ID] = n.Name
+		if n.Name == node {
+			at, found = n.ID, true
 		}
 	}
-	return false, fmt.Errorf("node %s is gone", node)
+	if !found {
+		return nil, fmt.Errorf("node %s is gone", node)
+	}
+	for _, e := range graph.Edges {
+		if e.Name == "backing" {
+			under[e.Parent] = e.Child
+		}
+	}
+	var below []string
+	for {
+		next, more := under[at]
+		if !more || len(below) > len(names) {
+			return below, nil
+		}
+		below, at = append(below, names[next]), next
+	}
 }
 
 // cancelJob ends a job whose caller gives up. What was copied stays.

@@ -5,8 +5,11 @@ package qemu_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/clade-vm/clade"
@@ -35,13 +38,70 @@ func onLayers(t *testing.T) (d *qemu.Driver, p hypervisor.Place, heads []string)
 	return d, p, heads
 }
 
+// nothing is what both heads rest on after a stream of all.
+var nothing = make([]hypervisor.Rest, 2)
+
+// A stream onto a layer further down leaves that and what lies below it alone, also
+// where the machine has been moved to new heads meanwhile.
+func TestStreamOnto(t *testing.T) {
+	d, p, heads := onLayers(t)
+	layer, _, err := qcow2.Backing(heads[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	typeIn(t, d, p, "w", "W")
+	for generation := range 2 {
+		var next []string
+		for i, head := range heads {
+			path := filepath.Join(filepath.Dir(head), fmt.Sprintf("next%d-%d.qcow2", generation, i))
+			overlay(t, path, head)
+			next = append(next, path)
+		}
+		if _, err := d.Switch(t.Context(), p, next); err != nil {
+			t.Fatal(err)
+		}
+		heads = next
+		typeIn(t, d, p, "w", "W")
+	}
+	rests := func() (list []string) {
+		for _, head := range heads {
+			below, _, err := qcow2.Backing(head)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, below)
+		}
+		return list
+	}
+	before := rests()
+	none := func(int64, int64) {}
+	if err := d.Stream(t.Context(), p, []hypervisor.Rest{{Below: 1}, {Below: 4, Name: "x"}}, none); !errors.Is(err, clade.Invalid) || !slices.Equal(rests(), before) {
+		t.Errorf("onto the fourth of three: %v, the heads rest on %q", err, rests())
+	}
+	if err := d.Stream(t.Context(), p, []hypervisor.Rest{{Below: 1}, {Below: 3, Name: layer}}, none); err != nil {
+		t.Fatal(err)
+	}
+	if got := rests(); got[0] != before[0] || got[1] != layer {
+		t.Errorf("the heads rest on %q, want %q and %q", got, before[0], layer)
+	}
+	typeIn(t, d, p, "w", "W")
+	if err := d.Kill(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "qemu-img", "check", "-q", heads[1])
+	// What the layer holds was not copied.
+	if info, err := os.Stat(heads[1]); err != nil || info.Sys().(*syscall.Stat_t).Blocks > 2<<11 {
+		t.Errorf("head 1 takes %d blocks (%v), want far less than the layer's 60 MiB", info.Sys().(*syscall.Stat_t).Blocks, err)
+	}
+}
+
 // What a running machine writes to rests on nothing afterwards, holds what it
 // held and what the guest wrote meanwhile.
 func TestStream(t *testing.T) {
 	d, p, heads := onLayers(t)
 	typeIn(t, d, p, "w", "W")
 	var last int64
-	if err := d.Stream(t.Context(), p, func(done, total int64) {
+	if err := d.Stream(t.Context(), p, nothing, func(done, total int64) {
 		if done < 0 || total > 0 && done > total {
 			t.Errorf("%d of %d", done, total)
 		}
@@ -52,7 +112,7 @@ func TestStream(t *testing.T) {
 	if last == 0 {
 		t.Error("the stream told nothing of how far it was")
 	}
-	if err := d.Stream(t.Context(), p, func(int64, int64) {}); err != nil {
+	if err := d.Stream(t.Context(), p, nothing, func(int64, int64) {}); err != nil {
 		t.Errorf("a second stream: %v", err)
 	}
 	typeIn(t, d, p, "w", "W")
@@ -78,13 +138,13 @@ func TestStream(t *testing.T) {
 func TestStreamGivenUp(t *testing.T) {
 	d, p, heads := onLayers(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := d.Stream(ctx, p, func(int64, int64) { cancel() }); err != nil && !errors.Is(err, context.Canceled) {
+	if err := d.Stream(ctx, p, nothing, func(int64, int64) { cancel() }); err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if st := status(t, d, p); st.State != clade.Running {
 		t.Errorf("the machine is %+v", st)
 	}
-	if err := d.Stream(t.Context(), p, func(int64, int64) {}); err != nil {
+	if err := d.Stream(t.Context(), p, nothing, func(int64, int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if below, _, err := qcow2.Backing(heads[1]); err != nil || below != "" {
@@ -94,7 +154,7 @@ func TestStreamGivenUp(t *testing.T) {
 
 func TestStreamOfStopped(t *testing.T) {
 	d := qemu.New(qemu.Config{})
-	if err := d.Stream(t.Context(), place(t), func(int64, int64) {}); !errors.Is(err, clade.NotRunning) {
+	if err := d.Stream(t.Context(), place(t), nothing, func(int64, int64) {}); !errors.Is(err, clade.NotRunning) {
 		t.Errorf("%v, want %v", err, clade.NotRunning)
 	}
 }
