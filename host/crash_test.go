@@ -49,6 +49,9 @@ func TestKilledAfterEachStep(t *testing.T) {
 		"keep changes":        {[]string{"linked t c", "start c", "snapshot c s", "kill c", "template m"}, "keep c t", headOf("c", 2), 6},
 		"undo rebase":         {[]string{"linked t c", "template m", "rebase c t"}, "undo c", headOf("c", 2), 4},
 		"promote":             {[]string{"linked t c"}, "promote c", headOf("c", 1), 4},
+		"promote running":     {[]string{"linked t c", "start c"}, "promote c", restsOnNothing("c"), 3},
+		"compact":             {ownLayer, "compact c", restsOnBase("c"), 5},
+		"compact running":     {append(ownLayer[:len(ownLayer):len(ownLayer)], "start c"), "compact c", restsOnBase("c"), 4},
 		"remove machine":      {[]string{"linked t c"}, "rm c", lacksMachine("c"), 2},
 		"export":              {nil, "export t DIR/file", hasFile("file"), 2},
 		"import":              {[]string{"start m", "kill m", "template m", "export t DIR/file", "untemplate t", "untemplate t", "rm m"}, "import t DIR/file", hasTemplates(1), 7},
@@ -131,6 +134,49 @@ func killed(t *testing.T, before []string, act string, happened func(*host.Host)
 		must(t, next, "start "+source) // its source goes on
 	}
 	return died
+}
+
+// ownLayer gives c a layer that nobody else needs.
+var ownLayer = []string{"linked t c", "start c", "snapshot c s", "kill c", "unsnapshot c s"}
+
+// headSays tells what a machine's first head says it rests on: the fact that a record
+// follows, where a running machine copies it from below.
+func headSays(h *host.Host, name clade.Name) string {
+	m := recordOf(h, name)
+	if m == nil {
+		return "no machine"
+	}
+	below, _, err := qcow2.Backing(filepath.Join(h.Dir, "machines", m.ID, m.Heads[0]))
+	if err != nil {
+		return err.Error()
+	}
+	return below
+}
+
+func restsOnNothing(name clade.Name) func(*host.Host) bool {
+	return func(h *host.Host) bool { return headSays(h, name) == "" }
+}
+
+// restsOnBase tells whether nothing lies between a machine and what it was made on.
+func restsOnBase(name clade.Name) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		m := recordOf(h, name)
+		return m != nil && headSays(h, name) == "../../layers/"+m.Disks[0].Base+"/layer.qcow2"
+	}
+}
+
+// recordOf is what the home's database says of a machine; nil for nothing.
+func recordOf(h *host.Host, name clade.Name) (m *store.Machine) {
+	db, err := store.Open(ctx, filepath.Join(h.Dir, "clade.db"))
+	if err != nil {
+		return nil
+	}
+	defer db.Close()
+	_ = db.Read(ctx, func(tx *store.Tx) (err error) {
+		m, err = tx.Machine(name)
+		return err
+	})
+	return m
 }
 
 func digests(t *testing.T, h *host.Host) map[string]string {
@@ -254,17 +300,8 @@ func runs(name clade.Name) func(*host.Host) bool {
 // headOf tells whether the machine's record names the nth head of its first disk.
 func headOf(name clade.Name, n int) func(*host.Host) bool {
 	return func(h *host.Host) bool {
-		db, err := store.Open(ctx, filepath.Join(h.Dir, "clade.db"))
-		if err != nil {
-			return false
-		}
-		defer db.Close()
-		var m *store.Machine
-		err = db.Read(ctx, func(tx *store.Tx) (err error) {
-			m, err = tx.Machine(name)
-			return err
-		})
-		return err == nil && m.Heads[0] == fmt.Sprintf("disk0-%d.qcow2", n)
+		m := recordOf(h, name)
+		return m != nil && m.Heads[0] == fmt.Sprintf("disk0-%d.qcow2", n)
 	}
 }
 

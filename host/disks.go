@@ -29,6 +29,15 @@ func at(m *store.Machine, slot int) int {
 	return slices.IndexFunc(m.Disks, func(d clade.Disk) bool { return d.Slot == slot })
 }
 
+// asRecorded returns the disks of the same slots as m has them now.
+func asRecorded(m *store.Machine, disks []clade.Disk) []clade.Disk {
+	now := slices.Clone(disks)
+	for i, d := range disks {
+		now[i] = m.Disks[at(m, d.Slot)]
+	}
+	return now
+}
+
 // headsOf returns the paths of the heads of some of m's disks.
 func (h *Host) headsOf(m *store.Machine, disks []clade.Disk) []string {
 	heads := make([]string, len(disks))

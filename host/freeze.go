@@ -34,9 +34,14 @@ func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.
 	if err := h.settle(ctx, m); err != nil {
 		return nil, err
 	}
+	disks = asRecorded(m, disks)
 	if fresh, err := h.fresh(ctx, m, disks); fresh || err != nil {
 		return m, err
 	}
+	if m, err = h.shorten(ctx, m, disks, p); err != nil {
+		return nil, fileError("freeze", on, err)
+	}
+	disks = asRecorded(m, disks)
 	p.Tell(clade.Event{Step: "freeze " + on})
 	op, err := h.begin(ctx, "freeze")
 	if err != nil {
@@ -114,8 +119,12 @@ func (h *Host) placeFreeze(ctx context.Context, op *operation, m, frozen *store.
 
 // settle completes a committed freeze of m: a machine that still writes to the
 // old heads is moved to the new ones, the old names go, and the layers are
-// sealed. It does nothing when there is nothing to do. The caller holds m.
+// sealed. A stream that ended unseen is recorded. It does nothing when there is
+// nothing to do. The caller holds m.
 func (h *Host) settle(ctx context.Context, m *store.Machine) error {
+	if err := h.agree(ctx, m, &clade.Removal{}); err != nil {
+		return err
+	}
 	pending, err := h.unsealed(ctx, m)
 	if err != nil || len(pending) == 0 {
 		return err
@@ -246,7 +255,16 @@ func (h *Host) fresh(ctx context.Context, m *store.Machine, disks []clade.Disk) 
 // head is an empty head that rests on a layer. The name of that is right in
 // machines/<id> and, once the head is a layer itself, in layers/<id>.
 func head(layer string, virtual clade.Bytes) qcow2.Overlay {
-	return qcow2.Overlay{Virtual: virtual, Backing: fmt.Sprintf("../../%s/%s/%s", layersDir, layer, layerFile), BackingFormat: "qcow2"}
+	return qcow2.Overlay{Virtual: virtual, Backing: backing(layer), BackingFormat: "qcow2"}
+}
+
+// backing is the name under which a head, or a layer, knows the layer it rests on; ""
+// for nothing.
+func backing(layer string) string {
+	if layer == "" {
+		return ""
+	}
+	return fmt.Sprintf("../../%s/%s/%s", layersDir, layer, layerFile)
 }
 
 // clone copies a record so that its disks and heads can be changed.

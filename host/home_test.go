@@ -116,6 +116,8 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		return nil
 	case "repair": // NAME FROM
 		_, err = h.Verify(ctx, clade.VerifySpec{Names: words[1:2], Repair: words[2]}, nil)
+	case "compact":
+		_, err = h.Compact(ctx, name, false, nil)
 	case "promote":
 		_, err = h.Promote(ctx, name, nil)
 	case "rm":
@@ -250,7 +252,7 @@ func (v vm) Read(_ context.Context, machines [][]appliance.Disk, _ clade.Progres
 func config(dir string) host.Config {
 	return host.Config{
 		Dir: dir, Run: filepath.Join(dir, "run"), Cache: filepath.Join(dir, "cache"),
-		Driver: fake.New(), Appliance: vm{},
+		Driver: streaming{fake.New()}, Appliance: vm{},
 		Accelerator: func(context.Context, clade.Progress) (string, error) { return "tcg", nil },
 		BuildDisk: func(_ context.Context, _ *recipe.Recipe, dst string, _ clade.Progress) error {
 			return qcow2.WriteOverlay(dst, qcow2.Overlay{Virtual: clade.GiB})

@@ -38,6 +38,8 @@ type Config struct {
 	BuildDisk func(ctx context.Context, r *recipe.Recipe, dst string, p clade.Progress) error
 	// Checks are the findings of the doctor that need no home.
 	Checks func(ctx context.Context, p clade.Progress) []clade.Check
+	// Budget is how many layers may lie below a head; 0: clade.ChainBudget.
+	Budget int
 	// Self is the command that runs this program on this home; verbs are appended.
 	Self []string
 	Log  *slog.Logger

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/image"
-	"github.com/clade-vm/clade/qcow2"
 	"github.com/clade-vm/clade/store"
 )
 
@@ -91,48 +89,9 @@ func (h *Host) promoteStopped(ctx context.Context, m *store.Machine, p clade.Pro
 }
 
 func (h *Host) promoteRunning(ctx context.Context, m *store.Machine, p clade.Progress) (*clade.Removal, error) {
-	s, ok := h.Driver.(hypervisor.Streamer)
-	if !ok {
-		return nil, &clade.Error{Kind: clade.Unsupported, Err: errors.New("this driver cannot promote a running machine"), Hint: "stop it first"}
+	r, err := h.streamOnto(ctx, m, make([]hypervisor.Rest, len(m.Disks)), "promote machine "+string(m.Name), p)
+	if err == nil && len(onNothing(m)) > 0 {
+		err = errors.New("it still rests on something")
 	}
-	step := "promote machine " + string(m.Name)
-	err := s.Stream(ctx, h.place(m.ID), make([]hypervisor.Rest, len(m.Disks)), func(done, total int64) {
-		p.Tell(clade.Event{Step: step, Done: done, Total: total, Unit: "B"})
-	})
-	if err != nil {
-		return nil, err
-	}
-	h.did("promote: streamed")
-	// What the file itself says is the proof, not what QEMU said.
-	for _, head := range h.headPaths(m) {
-		if below, _, err := qcow2.Backing(head); err != nil || below != "" {
-			return nil, errors.Join(err, fmt.Errorf("%s still rests on %q", head, below))
-		}
-		if f, err := os.Open(head); err == nil {
-			err = errors.Join(f.Sync(), f.Close())
-			if err != nil {
-				return nil, err
-			}
-		}
-	}
-	var gone []*clade.Layer
-	err = h.db.Write(ctx, func(tx *store.Tx) (err error) {
-		for _, d := range onNothing(m) {
-			if err := tx.SetDisk(m.ID, d, m.Heads[at(m, d.Slot)]); err != nil {
-				return err
-			}
-		}
-		if err := tx.SetSource(m.ID, clade.Full, m.Source); err != nil {
-			return err
-		}
-		gone, err = removeUnused(tx)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	h.did("promote: recorded")
-	p.Tell(clade.Event{Step: step, End: true})
-	r := &clade.Removal{Removed: "what machine " + string(m.Name) + " rested on"}
-	return r, h.dropLayers(ctx, r, gone, nil)
+	return r, err
 }

@@ -131,6 +131,9 @@ func (h *Host) sweepOperation(ctx context.Context, dir string, keep bool) error 
 		m, err := h.record(ctx, clade.Name(name))
 		if err == nil {
 			err = h.dropOldHeads(m)
+			if bad := h.agree(ctx, m, &clade.Removal{}); bad != nil { // that machine's next command says so
+				h.Config.Log.Warn("what a machine rests on is not recorded", "machine", m.Name, "error", bad)
+			}
 		}
 		if err != nil && !errors.Is(err, clade.NotFound) {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/hypervisor/fake"
 )
 
 // layer is what a machine's first disk rests on.
@@ -222,7 +223,8 @@ func TestNotWhileItRuns(t *testing.T) {
 			t.Errorf("%s: %v, want %v", act, err, clade.InUse)
 		}
 	}
-	if err := perform(ctx, h, "promote c"); !errors.Is(err, clade.Unsupported) { // the fake is no Streamer
+	h.Driver = fake.New() // which is no Streamer
+	if err := perform(ctx, h, "promote c"); !errors.Is(err, clade.Unsupported) {
 		t.Errorf("promote: %v, want %v", err, clade.Unsupported)
 	}
 }

@@ -1,0 +1,126 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/qcow2"
+	"github.com/clade-vm/clade/store"
+)
+
+// streamOnto has a running machine's heads rest on less, and records what they rest
+// on then: what the files themselves say. m is as the record is when it returns.
+func (h *Host) streamOnto(ctx context.Context, m *store.Machine, onto []hypervisor.Rest, step string, p clade.Progress) (*clade.Removal, error) {
+	s, ok := h.Driver.(hypervisor.Streamer)
+	if !ok {
+		return nil, &clade.Error{Kind: clade.Unsupported, Err: errors.New("this driver cannot do it while the machine runs"), Hint: "stop it first"}
+	}
+	op, err := h.begin(ctx, "stream") // names the machine to who comes after a kill
+	if err != nil {
+		return nil, err
+	}
+	defer op.end()
+	if err := os.WriteFile(filepath.Join(op.dir, frozenFile), []byte(m.Name), 0o600); err != nil {
+		return nil, err
+	}
+	err = s.Stream(ctx, h.place(m.ID), onto, func(done, total int64) {
+		p.Tell(clade.Event{Step: step, Done: done, Total: total, Unit: "B"})
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.did("stream: done")
+	for _, head := range h.headPaths(m) {
+		if err := syncDir(head); err != nil { // a file is synced like a directory
+			return nil, err
+		}
+	}
+	r := &clade.Removal{Removed: "what machine " + string(m.Name) + " rested on"}
+	err = h.agree(ctx, m, r)
+	p.Tell(clade.Event{Step: step, End: true})
+	return r, err
+}
+
+// agree makes the record of m say what its heads themselves say they rest on: a
+// stream ends in the hypervisor, also when the command that began it is gone. Layers
+// that nothing rests on any more are removed, as r says. m is as the record is then.
+func (h *Host) agree(ctx context.Context, m *store.Machine, r *clade.Removal) error {
+	disks, changed, err := h.restedOn(ctx, m)
+	if err != nil || !changed {
+		return err
+	}
+	rests := false
+	for _, d := range disks {
+		rests = rests || d.Layer != ""
+	}
+	var gone []*clade.Layer
+	err = h.db.Write(ctx, func(tx *store.Tx) (err error) {
+		for i, d := range disks {
+			if err := tx.SetDisk(m.ID, d, m.Heads[i]); err != nil {
+				return err
+			}
+		}
+		if !rests && m.Clone == clade.Linked {
+			if err := tx.SetSource(m.ID, clade.Full, m.Source); err != nil {
+				return err
+			}
+		}
+		gone, err = removeUnused(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	h.did("stream: recorded")
+	m.Disks = disks
+	return h.dropLayers(ctx, r, gone, nil)
+}
+
+// restedOn returns m's disks with the layers that the heads name, and whether these
+// are others than the record has. Kind Corrupt where they do not lie below those.
+func (h *Host) restedOn(ctx context.Context, m *store.Machine) (disks []clade.Disk, changed bool, err error) {
+	disks = clone(m).Disks
+	for i, head := range h.headPaths(m) {
+		name, _, err := qcow2.Backing(head)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, clade.NotFound) {
+			continue // ready says so
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		was := disks[i].Layer
+		if name == backing(was) {
+			continue
+		}
+		tree, err := h.tree(ctx)
+		if err != nil {
+			return nil, false, err
+		}
+		chain, err := tree.Chain(was)
+		if err != nil {
+			return nil, false, err
+		}
+		is, base := "", false
+		for _, l := range chain {
+			if name == backing(l.ID) {
+				is = l.ID
+			}
+			base = base || is != "" && l.ID == disks[i].Base
+		}
+		if is == "" && name != "" {
+			return nil, false, &clade.Error{Op: "check", On: "machine " + string(m.Name), Kind: clade.Corrupt,
+				Err: fmt.Errorf("disk %d rests on %.120q, which is not below it", disks[i].Slot, name)}
+		}
+		if disks[i].Layer = is; !base {
+			disks[i].Base = ""
+		}
+		changed = true
+	}
+	return disks, changed, nil
+}
