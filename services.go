@@ -183,6 +183,10 @@ type Storage interface {
 	// Verify recomputes the digests of layers; one that was interrupted goes on. A
 	// verdict that is not intact comes with an error of kind Corrupt.
 	Verify(ctx context.Context, spec VerifySpec, p Progress) ([]Verdict, error)
+	// Compact merges the layers that only this machine needs into its heads, and gives
+	// back what is zeroes; unless it is a dry run, which says what would be merged. The
+	// machine may run. Kinds: NotFound, NoSpace, Corrupt.
+	Compact(ctx context.Context, name Name, dryRun bool, p Progress) (*Compaction, error)
 }
 
 // Identities erases what machines must not share, and finds what they do share.

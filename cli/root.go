@@ -57,7 +57,7 @@ It runs as an ordinary user. Everything lies in one home directory.`,
 		a.snapshotVerb(), a.resetVerb(), a.rebaseVerb(), a.promoteVerb())
 	add(groupPools, a.poolVerb(), a.serveVerb(), a.inventoryVerb())
 	add(groupInside, a.sshVerb(), a.execVerb(), a.cpVerb(), a.consoleVerb(), a.logsVerb(), a.waitVerb())
-	add(groupLooking, a.lsVerb(), a.showVerb(), a.treeVerb(), a.duVerb(), a.gcVerb())
+	add(groupLooking, a.lsVerb(), a.showVerb(), a.treeVerb(), a.duVerb(), a.gcVerb(), a.compactVerb())
 	add(groupProof, a.labVerb(), a.auditVerb(), a.verifyVerb(), a.doctorVerb())
 	root.AddCommand(a.versionVerb(), a.dialVerb())
 	if a.env.Switch != nil {

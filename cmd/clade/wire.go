@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/clade-vm/clade"
@@ -45,9 +47,13 @@ func open(ctx context.Context, dir string, log *slog.Logger) (*host.Host, error)
 		defer cancel()
 		return vm.Hello(ctx, "kvm") == nil
 	}
+	budget, err := chainBudget(os.Getenv("CLADE_CHAIN_BUDGET"))
+	if err != nil {
+		return nil, err
+	}
 	accelerator := host.Probe(cache, driver.Version, works)
 	return host.Open(ctx, host.Config{
-		Dir: dir, Run: run, Cache: cache, Driver: driver, Log: log,
+		Dir: dir, Run: run, Cache: cache, Driver: driver, Log: log, Budget: budget,
 		Appliance:   disks{vm, accelerator},
 		Accelerator: accelerator,
 		BuildDisk: func(ctx context.Context, r *recipe.Recipe, dst string, p clade.Progress) error {
@@ -56,6 +62,19 @@ func open(ctx context.Context, dir string, log *slog.Logger) (*host.Host, error)
 		Checks: func(ctx context.Context, p clade.Progress) []clade.Check { return checks(ctx, driver, vm, p) },
 		Self:   []string{self, "--home", dir},
 	})
+}
+
+// chainBudget reads how many layers may lie below a head; 0 where that is not said.
+func chainBudget(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 200 {
+		return 0, &clade.Error{Op: "read", On: "CLADE_CHAIN_BUDGET", Kind: clade.Invalid, Err: fmt.Errorf("%.20q is no number from 1 to 200", text),
+			Hint: "leave it unset: 16 is a good choice"}
+	}
+	return n, nil
 }
 
 // disks is the appliance under the accelerator that works here.
