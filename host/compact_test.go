@@ -57,8 +57,8 @@ func (d streaming) Stream(ctx context.Context, p hypervisor.Place, onto []hyperv
 	return nil
 }
 
-// write has qemu-io write to the first disk of a stopped machine.
-func write(t *testing.T, h *host.Host, name clade.Name, commands ...string) {
+// qemuIO has qemu-io do commands, such as "write -P 1 0 1M", on a stopped machine.
+func qemuIO(t *testing.T, h *host.Host, name clade.Name, commands ...string) {
 	t.Helper()
 	args := []string{"-f", "qcow2"}
 	for _, c := range commands {
@@ -87,7 +87,7 @@ func deep(t *testing.T, h *host.Host) string {
 	must(t, h, "linked t c")
 	var kept string
 	for i, act := range []string{"snapshot c one", "snapshot c two", "snapshot c three", "snapshot c four"} {
-		write(t, h, "c", "write -q -P "+string('1'+byte(i))+" "+string('0'+byte(i))+"M 2M")
+		qemuIO(t, h, "c", "write -q -P "+string('1'+byte(i))+" "+string('0'+byte(i))+"M 2M")
 		must(t, h, act)
 		if i == 0 {
 			if _, err := h.CreateTemplate(ctx, clade.TemplateSpec{Ref: clade.Ref{Name: "mid"}, Machine: "c", SkipGeneralize: true}, nil); err != nil {
@@ -99,14 +99,14 @@ func deep(t *testing.T, h *host.Host) string {
 	for _, name := range []string{"one", "two", "three", "four"} {
 		must(t, h, "unsnapshot c "+name)
 	}
-	write(t, h, "c", "write -q -P 9 8M 1M", "write -q -z 4M 1M")
+	qemuIO(t, h, "c", "write -q -P 9 8M 1M", "write -q -z 4M 1M")
 	return kept
 }
 
 // holds checks that c reads back as deep wrote it.
 func holds(t *testing.T, h *host.Host, name clade.Name) {
 	t.Helper()
-	write(t, h, name, "read -q -P 1 0 1M", "read -q -P 2 1M 1M", "read -q -P 3 2M 1M", "read -q -P 4 3M 1M", "read -q -P 0 4M 4M", "read -q -P 9 8M 1M", "read -q -P 0 9M 1M")
+	qemuIO(t, h, name, "read -q -P 1 0 1M", "read -q -P 2 1M 1M", "read -q -P 3 2M 1M", "read -q -P 4 3M 1M", "read -q -P 0 4M 4M", "read -q -P 9 8M 1M", "read -q -P 0 9M 1M")
 }
 
 func TestCompactMergesWhatNobodyElseNeeds(t *testing.T) {
@@ -142,15 +142,15 @@ func TestCompactMergesWhatNobodyElseNeeds(t *testing.T) {
 func TestCompactGivesZeroesBack(t *testing.T) {
 	h, dir := home(t)
 	must(t, h, "build x")
-	write(t, h, "x", "write -q -P 7 0 32M")
+	qemuIO(t, h, "x", "write -q -P 7 0 32M")
 	must(t, h, "snapshot x s")
 	must(t, h, "unsnapshot x s")
-	write(t, h, "x", "write -q -P 0 0 24M", "discard 30M 2M")
+	qemuIO(t, h, "x", "write -q -P 0 0 24M", "discard 30M 2M")
 	c := compact(t, h, "x", false)
 	if x := machine(t, h, "x").Disks[0]; c.Freed < 40*clade.MiB || c.Is != 0 || x.Layer != "" || x.Depth != 0 {
 		t.Errorf("Compact = %+v, the disk is %+v; want 24 + 26 MiB freed, and that it rests on nothing", c, x)
 	}
-	write(t, h, "x", "read -q -P 0 0 24M", "read -q -P 7 24M 6M", "read -q -P 0 30M 2M")
+	qemuIO(t, h, "x", "read -q -P 0 0 24M", "read -q -P 7 24M 6M", "read -q -P 0 30M 2M")
 	clean(t, h, dir)
 }
 
@@ -166,7 +166,7 @@ func TestBudget(t *testing.T) {
 			must(t, h, "start c") // what a running machine's head holds is not looked at: it is frozen
 			if state == "kill" {
 				must(t, h, "kill c")
-				write(t, h, "c", "write -q -P 5 0 64k")
+				qemuIO(t, h, "c", "write -q -P 5 0 64k")
 			}
 			must(t, h, "snapshot c s")
 			if d := machine(t, h, "c").Disks[0].Depth; d > 5 {
