@@ -17,6 +17,7 @@ type Side string
 const (
 	CloneSide    Side = "clone"
 	TemplateSide Side = "template"
+	BothSides    Side = "both" // merged: of files whose lines are known
 )
 
 // A Rebase says what a rebase did, or would do.

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/rootfs"
@@ -85,14 +86,36 @@ func (c *carrier) act(a action) error {
 	if err != nil {
 		return err
 	}
-	if a.do == dress {
+	switch a.do {
+	case dress:
 		c.step()
 		return dressAs(is, to, base)
+	case rewrite:
+		c.step()
+		return rewriteAs(is, to, base, a.text)
 	}
 	if err := to.Remove(base); err != nil {
 		return err
 	}
 	return c.copy(is, to, a.path)
+}
+
+// rewriteAs gives a file other content, and the owner, mode and attributes of a
+// place; its time is now.
+func rewriteAs(is place, to *rootfs.Handle, base, text string) error {
+	if err := to.Remove(base); err != nil {
+		return err
+	}
+	f, err := to.Create(base)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, text)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	is.st.Mtim = unix.NsecToTimespec(time.Now().UnixNano())
+	return dressAs(is, to, base)
 }
 
 // loosen lets a directory that is immutable be changed until the returned function
@@ -327,8 +350,28 @@ func (j *judge) verify(from, to *rootfs.Handle, a action) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if a.do == dress {
+	switch a.do {
+	case dress:
 		return j.attributes(was, is, mine, next)
+	case rewrite:
+		return j.reads(was, is, a.text)
 	}
 	return j.alike(a.path, was, is, mine, next, 0)
+}
+
+// reads reports whether a file holds a text, with the attributes of another.
+func (j *judge) reads(was, is place, text string) (bool, error) {
+	if is.kind() != unix.S_IFREG || is.st.Size != int64(len(text)) {
+		return false, nil
+	}
+	if same, err := j.attributes(was, is, mine, next); err != nil || !same {
+		return false, err
+	}
+	f, err := is.dir.Open(is.name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	return string(data) == text, err
 }

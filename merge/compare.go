@@ -14,7 +14,9 @@ type comparison struct {
 	judge
 	Options
 	plan    Plan
-	entries int // that were looked at
+	entries int               // that were looked at
+	texts   map[string]string // files of accounts, merged
+	cannot  string            // why they are not
 }
 
 // Compare finds what a clone and the new version of its template changed since the
@@ -34,6 +36,7 @@ func Compare(old, mine, next Tree, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
+	c.readAccounts(at)
 	if err := c.visit("", at, 0); err != nil {
 		return nil, err
 	}
@@ -181,11 +184,49 @@ func (c *comparison) decide(path string, at [3]place, same func(x, y int, at [3]
 		if err != nil || agree {
 			return err
 		}
+		if text, ok := c.joined(path, at, do); ok {
+			return c.write(path, text)
+		}
 		if !c.settle(path, at, own) {
 			return nil
 		}
 	}
 	return c.act(path, at[mine], do)
+}
+
+// joined returns the content of a file that is merged by its lines, and notes it.
+func (c *comparison) joined(path string, at [3]place, do deed) (string, bool) {
+	text, ok := c.texts[path]
+	why := "accounts, merged name by name"
+	if path == "etc/hosts" && do == put {
+		if texts, err := c.text(at); err == nil {
+			text, why, ok = mergeLines(texts), "merged line by line", true
+		}
+	}
+	if ok {
+		c.ruled(path, clade.BothSides, why)
+	}
+	return text, ok
+}
+
+// write plans to give a file of the new tree other content.
+func (c *comparison) write(path, text string) error {
+	if len(c.plan.actions) == maxActions {
+		return refuse(path, clade.Unsupported, "the clone changed more than %d files", maxActions)
+	}
+	c.plan.actions = append(c.plan.actions, action{path, rewrite, text})
+	c.plan.Report.Carried++
+	c.plan.Report.Bytes += clade.Bytes(len(text))
+	return nil
+}
+
+// ruled notes a conflict that a rule decides.
+func (c *comparison) ruled(path string, side clade.Side, why string) {
+	r := &c.plan.Report
+	r.Settle++
+	if len(r.Settled) < maxListed {
+		r.Settled = append(r.Settled, clade.Settled{Path: shown(path), Side: side, Why: why})
+	}
 }
 
 // settle decides about what both sides changed, and reports whether the clone's
@@ -194,16 +235,13 @@ func (c *comparison) settle(path string, at [3]place, own bool) bool {
 	r := &c.plan.Report
 	side, why := c.rule(path, own)
 	if side != "" {
-		r.Settle++
-		if len(r.Settled) < maxListed {
-			r.Settled = append(r.Settled, clade.Settled{Path: shown(path), Side: side, Why: why})
-		}
+		c.ruled(path, side, why)
 		return side == clade.CloneSide
 	}
 	r.Conflict++
 	if len(r.Conflicts) < maxListed {
 		r.Conflicts = append(r.Conflicts, clade.Conflict{Path: shown(path), Clone: change(at[old], at[mine]),
-			Template: change(at[old], at[next]), Why: known(path)})
+			Template: change(at[old], at[next]), Why: c.known(path)})
 	}
 	return c.Take == clade.CloneSide
 }
@@ -216,7 +254,7 @@ func (c *comparison) act(path string, p place, do deed) error {
 	if len(c.plan.actions) == maxActions {
 		return refuse(path, clade.Unsupported, "the clone changed more than %d files", maxActions)
 	}
-	c.plan.actions = append(c.plan.actions, action{path, do})
+	c.plan.actions = append(c.plan.actions, action{path: path, do: do})
 	n, bytes := 1, int64(0)
 	if do == put {
 		var err error

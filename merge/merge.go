@@ -72,14 +72,16 @@ func inodeOf(p place) inode { return inode{p.st.Dev, p.st.Ino} }
 type action struct {
 	path string
 	do   deed
+	text string // of a rewrite
 }
 
 type deed uint8
 
 const (
-	put    deed = iota // write it, with all below it
-	remove             // take it away, with all below it
-	dress              // give a directory its owner, mode and attributes
+	put     deed = iota // write it, with all below it
+	remove              // take it away, with all below it
+	dress               // give a directory its owner, mode and attributes
+	rewrite             // give a file of the new tree other content
 )
 
 // A place is where something may lie in a tree.

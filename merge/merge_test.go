@@ -82,7 +82,7 @@ func TestRules(t *testing.T) {
 	for _, s := range p.Report.Settled {
 		settled = append(settled, s.Path+" "+string(s.Side))
 	}
-	if want := []string{"/etc/motd ", "/etc/passwd both changed accounts", "/var/cache/debconf/config.dat a database of its own",
+	if want := []string{"/etc/motd ", "/etc/passwd both changed accounts, and they cannot be merged", "/var/cache/debconf/config.dat a database of its own",
 		"/var/lib/dpkg/status both installed, upgraded or removed packages"}; !slices.Equal(conflicts, want) {
 		t.Errorf("conflicts %q, want %q", conflicts, want)
 	}

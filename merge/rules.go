@@ -32,7 +32,8 @@ var made = []string{"var/cache", "var/lib/apt/lists"}
 const answers = "var/cache/debconf"
 
 // traces are where a machine writes down its own life.
-var traces = []string{"var/log", "var/lib/systemd/timers", "var/lib/systemd/random-seed", "var/lib/logrotate"}
+var traces = []string{"var/log", "var/lib/systemd/timers", "var/lib/systemd/random-seed", "var/lib/logrotate",
+	"etc/sudoers.d/90-cloud-init-users"} // cloud-init's, with the day in it
 
 // rule returns whose version is taken of what both sides changed, where nobody
 // needs to be asked, and why.
@@ -57,12 +58,15 @@ var databases = []struct {
 	{"both installed, upgraded or removed packages: their records are right only as a whole. Take one side and install on it what the other had",
 		[]string{"var/lib/dpkg", "var/lib/rpm", "usr/lib/sysimage/rpm", "var/lib/pacman", "lib/apk", "usr/lib/apk", "var/lib/apt/extended_states"}},
 	{"both changed accounts: the numbers of users and groups are right only as a whole. Take one side and make on it the accounts that the other had",
-		[]string{"etc/passwd", "etc/group", "etc/shadow", "etc/gshadow", "etc/subuid", "etc/subgid"}},
+		accounts},
 	{"a database of its own: right only as a whole", []string{"var/cache/debconf", "etc/alternatives", "var/lib/ucf"}},
 }
 
 // known says why a file cannot be merged, where that is known.
-func known(name string) string {
+func (c *comparison) known(name string) string {
+	if c.cannot != "" && within(accounts, name) {
+		return "both changed accounts, and they cannot be merged: " + c.cannot
+	}
 	for _, d := range databases {
 		if within(d.names, name) {
 			return d.why
