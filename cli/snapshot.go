@@ -45,27 +45,53 @@ are consistent; else it is as after a power cut.`,
 	})
 }
 
+// A listedSnapshot is a snapshot with what its removal alone would free.
+type listedSnapshot struct {
+	*clade.Snapshot
+	Frees *clade.Bytes `json:"frees,omitempty"` // of the snapshots of one machine
+}
+
 func (a *app) snapshotLsVerb() *cobra.Command {
 	return reads(a, &cobra.Command{
 		Use:   "ls [MACHINE]",
 		Short: "List snapshots",
-		Long:  `Ls lists the snapshots of a machine, or of all.`,
+		Long: `Ls lists the snapshots of all machines, or those of one, with what removing each of them
+alone would free: what others rest on too stays.`,
 		Example: `  clade snapshot ls
   clade snapshot ls web-1 --json`,
 		Args:              takes(0, 1, "MACHINE"),
 		ValidArgsFunction: a.completeMachine,
-	}, func(ctx context.Context, s clade.Services, args []string) ([]*clade.Snapshot, error) {
+	}, func(ctx context.Context, s clade.Services, args []string) ([]listedSnapshot, error) {
 		names, err := parseNames(args)
 		if err != nil {
 			return nil, err
 		}
-		all, err := s.Snapshots(ctx, append(names, "")[0])
-		return filled(all), err
-	}, func(all []*clade.Snapshot) error {
+		found, err := s.Snapshots(ctx, append(names, "")[0])
+		if err != nil {
+			return nil, err
+		}
+		all := []listedSnapshot{}
+		for _, one := range found {
+			all = append(all, listedSnapshot{Snapshot: one})
+			if len(names) == 0 {
+				continue
+			}
+			going, err := s.PlanRemoval(ctx, clade.Going{Snapshots: []clade.GoingSnapshot{{Machine: one.Machine, Name: one.Name}}})
+			if err != nil {
+				return nil, err
+			}
+			all[len(all)-1].Frees = &going[0].Freed
+		}
+		return all, nil
+	}, func(all []listedSnapshot) error {
 		t := &table{}
-		t.row("MACHINE", "SNAPSHOT", "SOURCE", "CREATED")
+		t.row("MACHINE", "SNAPSHOT", "SOURCE", "CREATED", "FREES")
 		for _, s := range all {
-			t.row(string(s.Machine), string(s.Name), s.Source, when(s.Created))
+			frees := ""
+			if s.Frees != nil {
+				frees = s.Frees.String()
+			}
+			t.row(string(s.Machine), string(s.Name), s.Source, when(s.Created), frees)
 		}
 		return a.printTable(t)
 	})
