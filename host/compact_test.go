@@ -17,13 +17,13 @@ import (
 	"github.com/clade-vm/clade/qcow2"
 )
 
-// streaming is the fake driver with a Stream that has nothing to copy, since no guest
+// bareStream is the fake driver with a Stream that has nothing to copy, since no guest
 // ever wrote: it only makes the heads say what they rest on.
-type streaming struct{ *fake.Driver }
+type bareStream struct{ *fake.Driver }
 
-var _ hypervisor.Streamer = streaming{}
+var _ hypervisor.Streamer = bareStream{}
 
-func (d streaming) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, tell func(done, total int64)) error {
+func (d bareStream) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, tell func(done, total int64)) error {
 	heads, err := d.Heads(ctx, p)
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func TestStreamThatEndedUnseen(t *testing.T) {
 	m := machine(t, h, "c")
 	place := hypervisor.Place{Dir: filepath.Join(dir, "machines", m.ID), Run: filepath.Join(dir, "run", m.ID)}
 	name := "../../layers/" + kept + "/layer.qcow2"
-	if err := (streaming{fake.New()}).Stream(ctx, place, []hypervisor.Rest{{Below: 4, Name: name}}, func(_, _ int64) {}); err != nil {
+	if err := (bareStream{fake.New()}).Stream(ctx, place, []hypervisor.Rest{{Below: 4, Name: name}}, func(_, _ int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	must(t, h, "snapshot c s")

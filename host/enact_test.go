@@ -37,13 +37,19 @@ func attacked(dir string) host.Config {
 // streaming adds to the fake driver what QEMU's block-stream does, by qemu-img.
 type streaming struct{ *fake.Driver }
 
-func (d streaming) Stream(ctx context.Context, p hypervisor.Place, _ func(done, total int64)) error {
+func (d streaming) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, _ func(done, total int64)) error {
 	heads, err := d.Heads(ctx, p)
 	if err != nil {
 		return err
 	}
-	for _, head := range heads {
-		rebase := exec.CommandContext(ctx, "qemu-img", "rebase", "-f", "qcow2", "-b", "", head)
+	for i, head := range heads {
+		if onto[i].Below == 1 {
+			continue
+		}
+		rebase := exec.CommandContext(ctx, "qemu-img", "rebase", "-f", "qcow2", "-b", onto[i].Name, "-F", "qcow2", head)
+		if onto[i].Name == "" {
+			rebase.Args = []string{"qemu-img", "rebase", "-f", "qcow2", "-b", "", head}
+		}
 		rebase.Stderr = os.Stderr // whoever waits for a killed command waits for this one too
 		if err := rebase.Run(); err != nil {
 			return err

@@ -252,7 +252,7 @@ func (v vm) Read(_ context.Context, machines [][]appliance.Disk, _ clade.Progres
 func config(dir string) host.Config {
 	return host.Config{
 		Dir: dir, Run: filepath.Join(dir, "run"), Cache: filepath.Join(dir, "cache"),
-		Driver: streaming{fake.New()}, Appliance: vm{},
+		Driver: bareStream{fake.New()}, Appliance: vm{},
 		Accelerator: func(context.Context, clade.Progress) (string, error) { return "tcg", nil },
 		BuildDisk: func(_ context.Context, _ *recipe.Recipe, dst string, _ clade.Progress) error {
 			return qcow2.WriteOverlay(dst, qcow2.Overlay{Virtual: clade.GiB})
