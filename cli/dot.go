@@ -36,7 +36,7 @@ func (d *dot) add(t *twig) string {
 	d.nodes++
 	name := fmt.Sprintf("n%d", d.nodes)
 	label := []string{t.kind + " " + t.name}
-	if t.bytes > 0 || t.kind == "layer" || t.kind == "machine" {
+	if t.sized() {
 		label = append(label, t.bytes.String())
 	}
 	if t.note != "" {
@@ -52,7 +52,7 @@ func (d *dot) add(t *twig) string {
 	return name
 }
 
-var dotColours = map[string]string{"layer": "#d5deeb", "template": "#f6dca8", "snapshot": "#e3d3f2", "machine": "#c5e6d0"}
+var dotColours = map[string]string{"layer": "#d5deeb", "template": "#f6dca8", "snapshot": "#e3d3f2", "warm": "#f4c9c0", "machine": "#c5e6d0"}
 
 // dotEscape makes text what stands between quotes in the language of Graphviz.
 func dotEscape(s string) string {

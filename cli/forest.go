@@ -12,7 +12,7 @@ import (
 
 // A twig is one thing of a lineage that is drawn, with what rests on it.
 type twig struct {
-	kind  string // layer, template, snapshot or machine
+	kind  string // layer, template, warm, snapshot or machine
 	name  string
 	bytes clade.Bytes // what it takes on the disk; templates and snapshots take layers
 	note  string      // where it comes from
@@ -85,6 +85,13 @@ func (f *planter) layer(id string, depth int) *twig {
 	for _, s := range f.tree.SnapshotsOn(id) {
 		one.above = append(one.above, &twig{kind: "snapshot", name: string(s.Name), note: "of machine " + string(s.Machine)})
 	}
+	for _, w := range f.tree.WarmOn(id) {
+		name := w.ID // of one whose template is gone
+		if w.Template.Name != "" {
+			name = w.Template.String()
+		}
+		one.above = append(one.above, &twig{kind: "warm", name: name, bytes: w.Allocated(), note: "memory of a warm template"})
+	}
 	for _, m := range machines {
 		one.above = append(one.above, f.machines[m])
 	}
@@ -117,10 +124,16 @@ func (t *twig) write(out *bufio.Writer, first, rest string) {
 	}
 }
 
+// sized tells whether the twig takes something itself: templates and snapshots take
+// layers.
+func (t *twig) sized() bool { return t.kind != "template" && t.kind != "snapshot" }
+
 func (t *twig) line() string {
 	switch t.kind {
 	case "template":
 		return "template " + t.name
+	case "warm":
+		return fmt.Sprintf("warm template %s   %v", t.name, t.bytes)
 	case "snapshot":
 		return "snapshot " + t.name + " " + t.note
 	case "layer":

@@ -56,8 +56,8 @@ type legend struct {
 
 // writeSVG draws trees as a picture.
 func writeSVG(w io.Writer, l *clade.Lineage, u *clade.Usage) error {
-	c := &chart{Title: "What rests on what", Note: fmt.Sprintf("%d machines, %d templates and %d layers take %v; full copies would take %v",
-		len(l.Machines), len(l.Templates), len(l.Layers), u.Allocated, u.FullCost)}
+	c := &chart{Title: "What rests on what", Note: fmt.Sprintf("%s, %s and %s take %v; full copies would take %v",
+		several(len(l.Machines), "machine"), several(len(l.Templates), "template"), several(len(l.Layers), "layer"), u.Allocated, u.FullCost)}
 	roots := forest(l, u)
 	for _, root := range roots {
 		c.largest(root)
@@ -68,7 +68,7 @@ func writeSVG(w io.Writer, l *clade.Lineage, u *clade.Usage) error {
 		}
 		c.place(root, 0)
 	}
-	for i, kind := range []string{"layer", "template", "snapshot", "machine"} {
+	for i, kind := range []string{"layer", "template", "warm", "snapshot", "machine"} {
 		c.Legend = append(c.Legend, legend{svgMargin + i*92, kind, kind})
 	}
 	c.Width = max(c.Width, 3*cardWidth) + svgMargin
@@ -78,6 +78,13 @@ func writeSVG(w io.Writer, l *clade.Lineage, u *clade.Usage) error {
 		return err
 	}
 	return t.Execute(w, c)
+}
+
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func (c *chart) largest(t *twig) {
@@ -114,7 +121,7 @@ func (c *chart) place(t *twig, depth int) int {
 
 func (c *chart) card(t *twig, x, y int) card {
 	one := card{X: x, Y: y, Kind: t.kind, Title: cut(printable(t.name), 24), Note: cut(printable(t.note), 36), All: printable(t.line())}
-	if t.kind == "layer" || t.kind == "machine" {
+	if t.sized() {
 		one.Amount = t.bytes.String()
 		// The root tells small from large where one is a thousand times the other.
 		one.Bar = int(math.Ceil(math.Cbrt(float64(t.bytes)/float64(max(c.most, 1))) * barSpace))

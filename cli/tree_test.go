@@ -15,6 +15,8 @@ func TestDrawTree(t *testing.T) {
 		Layers: []*clade.Layer{{ID: "a", Origin: "freeze of machine master"}, {ID: "b", Parent: "a", Origin: "generalized"},
 			{ID: "c", Parent: "b", Origin: "freeze of machine web-1"}},
 		Templates: []*clade.Template{{Name: "debian-12", Version: "1", Disks: []clade.TemplateDisk{{Layer: "b"}}}},
+		Warm: []*clade.Warm{{ID: "w", Template: clade.Ref{Name: "debian-12", Version: "1"}, Disks: []clade.TemplateDisk{{Layer: "b"}},
+			Files: []clade.WarmFile{{Allocated: clade.MiB}}}},
 		Machines: []*clade.Machine{
 			{Name: "big", Clone: clade.Full, Source: "template debian-12:1", Disks: []clade.Disk{{}}},
 			{Name: "master", Source: "recipe debian-12", Disks: []clade.Disk{{Layer: "a"}}},
@@ -30,6 +32,7 @@ func TestDrawTree(t *testing.T) {
 ├─ machine master   0 B   from recipe debian-12
 └─ layer b   4.00 MiB   generalized
    ├─ template debian-12:1
+   ├─ warm template debian-12:1   1.00 MiB
    └─ layer c   1.00 MiB   freeze of machine web-1
       ├─ machine web-1   32.0 KiB   linked clone of template debian-12:1
       └─ machine web-2   0 B   linked clone of machine web-1

@@ -117,3 +117,31 @@ func TestNoBundle(t *testing.T) {
 	}
 	clean(t, h, dir)
 }
+
+// TestRepairFromRegistry restores a layer from a template that was pushed before.
+func TestRepairFromRegistry(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	name := strings.TrimPrefix(server.URL, "http://") + "/vms/t:1"
+	h, dir := home(t)
+	must(t, h, "linked t c")
+	if _, err := h.Push(ctx, clade.Ref{Name: "t", Version: "1"}, name, clade.RegistryOptions{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	id, path := layerOf(t, h, dir, "c")
+	damage(t, path)
+	verdicts, err := h.Verify(ctx, clade.VerifySpec{Repair: name}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range verdicts {
+		if v.Repaired != (v.Layer == id) {
+			t.Errorf("verdict %+v, want layer %s restored and nothing else", v, id)
+		}
+	}
+	must(t, h, "start c")
+	if _, err := h.Verify(ctx, clade.VerifySpec{Repair: name + "9"}, nil); err != nil {
+		t.Errorf("nothing is damaged, and the source was not asked: %v", err)
+	}
+}
