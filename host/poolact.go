@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/clade-vm/clade"
-	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/pool"
 	"github.com/clade-vm/clade/store"
 )
@@ -245,14 +244,10 @@ func (c *controller) answersNow(ctx context.Context, m *member) (bool, error) {
 	if err := c.prove(ctx, m); err != nil {
 		return false, err
 	}
-	status, err := c.host.Driver.Status(ctx, c.host.place(m.record.ID))
-	if err != nil {
-		return false, err
-	}
 	members, err := c.host.members(ctx, m.Pool)
 	for _, now := range members {
 		if now.record.ID == m.record.ID {
-			return now.Proven == runOf(status) && now.Silent.IsZero(), err
+			return now.Proven == runOf(m.status) && now.Silent.IsZero(), err
 		}
 	}
 	return false, err
@@ -261,17 +256,12 @@ func (c *controller) answersNow(ctx context.Context, m *member) (bool, error) {
 // prove asks the guest whether it is ready, and records what it said: the run in
 // which it answered, or since when it does not.
 func (c *controller) prove(ctx context.Context, m *member) error {
-	h := c.host
-	status, err := h.Driver.Status(ctx, h.place(m.record.ID))
-	if err != nil || status.State == clade.Stopped {
-		return err
-	}
-	run := runOf(status)
+	h, run := c.host, runOf(m.status)
 	well := m.Proven == run && m.Silent.IsZero()
 	if well && c.askedLately(m.record.ID) {
 		return nil
 	}
-	why := h.ask(ctx, m, status)
+	why := h.ask(ctx, m)
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -301,9 +291,9 @@ func (c *controller) askedLately(id string) bool {
 
 // ask tells why a machine cannot be handed out; "" where it can: its agent answers,
 // and cloud-init, where the guest has it, is done.
-func (h *Host) ask(ctx context.Context, m *member, status hypervisor.Status) string {
-	if status.State == clade.Paused {
-		return "it stands still: " + status.Reason
+func (h *Host) ask(ctx context.Context, m *member) string {
+	if m.status.State == clade.Paused {
+		return "it stands still: " + m.status.Reason
 	}
 	reach, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()

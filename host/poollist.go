@@ -19,7 +19,8 @@ import (
 type member struct {
 	*store.Member
 	record *store.Machine
-	claim  *store.Claim // nil: nobody holds it
+	claim  *store.Claim      // nil: nobody holds it
+	status hypervisor.Status // what it did when the controller looked
 }
 
 // members returns those of one pool, or of all where pool is empty, by name.

@@ -217,6 +217,7 @@ func (h *Host) look(ctx context.Context, record *store.Pool) (pool.Goal, []*memb
 		if err != nil {
 			return goal, nil, nil, fileError("find", "machine "+string(m.record.Name), err)
 		}
+		m.status = status
 		known[i] = m.known(status, now)
 	}
 	return goal, members, known, nil

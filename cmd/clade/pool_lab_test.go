@@ -138,7 +138,7 @@ func (h *home) plant(name string) {
 useradd -m -c "$w" anna; echo "echo $w" >> /home/anna/.bash_history; echo "echo $w" >> /root/.bash_history
 mkdir -p /root/.ssh /home/anna/.ssh; echo "ssh-ed25519 AAAA $w" >> /root/.ssh/authorized_keys; echo "ssh-ed25519 AAAA $w" >> /home/anna/.ssh/authorized_keys
 for d in /etc /tmp /var/tmp /var/lib /opt /usr/local /dev/shm /run /data; do echo "$w" > $d/$w; done
-echo "$w" | logger; crontab -l 2>/dev/null; echo "# $w" > /etc/cron.d/anna
+echo "$w" | logger; mkdir -p /etc/cron.d; echo "# $w" > /etc/cron.d/anna
 systemd-run --unit=anna sh -c "w=$w; while true; do sleep 1000; done"
 head -c 20000000 /dev/zero | tr '\0' "x" > /dev/shm/big; for i in $(seq 2000); do echo "$w"; done >> /dev/shm/big
 sync`)
