@@ -149,7 +149,11 @@ func (a *app) printMerge(r *clade.Rebase) error {
 	}
 	t.row("by rule", fmt.Sprintf("%d files", m.Settle))
 	for _, s := range m.Settled {
-		t.row("  =", fmt.Sprintf("%s: the %s's, %s", s.Path, s.Side, s.Why))
+		whose := fmt.Sprintf("the %s's, ", s.Side)
+		if s.Side == clade.BothSides {
+			whose = "" // it says so
+		}
+		t.row("  =", fmt.Sprintf("%s: %s%s", s.Path, whose, s.Why))
 	}
 	t.row("carried over", fmt.Sprintf("%d files, %v of content", m.Carried, m.Bytes))
 	for _, note := range m.Notes {

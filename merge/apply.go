@@ -285,7 +285,11 @@ func (c *carrier) copyFile(is place, to *rootfs.Handle, name string) error {
 
 // fill copies the data of a file, and makes it as long as the other.
 func (c *carrier) fill(out, in *os.File, size int64) error {
-	for at := int64(0); at < size; {
+	for at, told := int64(0), int64(0); at < size; {
+		if at-told > spell {
+			c.tell.Tell(c.done)
+			told = at
+		}
 		from := data(in, at, size)
 		n := min(int64(len(c.buf)), size-from)
 		if n <= 0 {
@@ -305,7 +309,7 @@ func (c *carrier) fill(out, in *os.File, size int64) error {
 // Verify reads all that Apply wrote, after the new tree was mounted again, and
 // compares it with the clone. Kind Unproven where it is not the same.
 func (p *Plan) Verify(mine, next Tree, tell clade.Progress) error {
-	j := &judge{strict: true}
+	j := &judge{strict: true, tell: tell}
 	from, err := rootfs.OpenHandle(mine.Dir)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ type comparison struct {
 // old version. It writes nothing. Kind Unsupported beyond the bounds.
 func Compare(old, mine, next Tree, o Options) (*Plan, error) {
 	c := &comparison{Options: o, plan: Plan{links: map[inode]string{}}}
-	c.judge = judge{limit: o.Limit, trees: [3]Tree{old, mine, next}, related: o.Related}
+	c.judge = judge{tell: o.Tell, limit: o.Limit, trees: [3]Tree{old, mine, next}, related: o.Related}
 	c.plan.Report = clade.Merge{Conflicts: []clade.Conflict{}, Settled: []clade.Settled{}, Clone: noChanges(), Template: noChanges()}
 	var at [3]place
 	for i, t := range c.trees {

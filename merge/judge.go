@@ -23,6 +23,7 @@ type judge struct {
 	held    int  // names in memory
 	last    int  // entries, when it was told last
 	strict  bool // believe nothing but what is read
+	tell    clade.Progress
 	a, b    []byte
 }
 
@@ -162,6 +163,9 @@ func (j *judge) hold(n int) bool {
 
 // bound counts entries that are looked at as parts of a whole.
 func (j *judge) bound(path string, n int) error {
+	if before := j.looked; before/2000 != (before+n)/2000 {
+		j.tell.Tell(clade.Event{Step: "merge"})
+	}
 	if j.looked += n; j.looked > 3*maxEntries {
 		return refuse(path, clade.Unsupported, "there are more than %d files", maxEntries)
 	}
@@ -208,7 +212,10 @@ func (j *judge) weigh(path string, p place, depth int) (n int, bytes int64, err 
 	return n, bytes, nil
 }
 
-const block = 256 << 10
+const (
+	block = 256 << 10
+	spell = 64 << 20 // bytes after which it says that it is still at work
+)
 
 // content compares two regular files, holes unread.
 func (j *judge) content(path string, p, q place) (bool, error) {
@@ -250,6 +257,9 @@ func (j *judge) content(path string, p, q place) (bool, error) {
 
 // spend counts bytes that are read.
 func (j *judge) spend(path string, n int) error {
+	if before := j.read; before/spell != (before+int64(n))/spell {
+		j.tell.Tell(clade.Event{Step: "merge"})
+	}
 	if j.read += int64(n); j.limit > 0 && j.read > j.limit {
 		return refuse(path, clade.Unsupported, "its files hold many times more than its disks")
 	}
