@@ -101,7 +101,7 @@ func dhcpMarks() []Mark {
 		{
 			Name: "wicked-leases", Kind: Conflict, Default: true, Where: "SUSE",
 			Why:         "a clone asks for the master's address",
-			Source:      "https://github.com/openSUSE/wicked/blob/master/src/leasefile.c",
+			Source:      "https://github.com/openSUSE/wicked/blob/master/src/leasefile.c; https://github.com/openSUSE/wicked/blob/master/man/wicked-config.5.in (storedir)",
 			Paths:       []string{"var/lib/wicked/lease-*.xml"},
 			Regenerates: "wickedd",
 			way:         remove{value: fingerprint},

@@ -91,7 +91,7 @@ func managementMarks() []Mark {
 		{
 			Name: "rudder-uuid", Kind: Conflict, Default: true, Where: "any",
 			Why:         "nodes of one UUID are one to the server",
-			Source:      "https://github.com/Normation/rudder-agent/blob/master/share/commands/agent-reinit",
+			Source:      "https://github.com/Normation/rudder-agent/blob/master/share/commands/agent-factory-reset",
 			Paths:       []string{"opt/rudder/etc/uuid.hive"},
 			Regenerates: "rudder agent reinit, or its own check of itself. A server's, which is \"root\", stays",
 			way:         when{holds: notRudderServer, way: remove{}},
@@ -125,7 +125,7 @@ func managementMarks() []Mark {
 			Name: "amazon-ssm-agent", Kind: Secret, Default: true, Where: "any",
 			Why:         "twins are one managed node, and commands go to either",
 			Source:      "https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/registration/instance_info.go",
-			Paths:       []string{"var/lib/amazon/ssm/Vault/Store/*", "var/lib/amazon/ssm/Vault/Manifest"},
+			Paths:       []string{"var/lib/amazon/ssm/Vault/Store/*", "var/lib/amazon/ssm/Vault/Manifest", "var/lib/amazon/ssm/registration"},
 			Regenerates: "amazon-ssm-agent on EC2; elsewhere it must be registered with an activation",
 			way:         remove{},
 		},

@@ -44,8 +44,9 @@ func monitoringMarks() []Mark {
 		},
 		{
 			Name: "datadog-auth-token", Kind: Secret, Default: true, Where: "any",
-			Why:         "who has one twin's token can command the agents of all of them",
-			Source:      "https://github.com/DataDog/datadog-agent/blob/main/pkg/api/security/security.go",
+			Why: "who has one twin's token can command the agents of all of them",
+			Source: "https://github.com/DataDog/datadog-agent/blob/main/pkg/api/security/security.go; " +
+				"https://github.com/DataDog/datadog-agent/blob/main/pkg/api/security/cert/cert_getter.go",
 			Paths:       []string{"etc/datadog-agent/auth_token", "etc/datadog-agent/ipc_cert.pem"},
 			Regenerates: "datadog-agent",
 			way:         remove{},

@@ -39,7 +39,7 @@ func securityMarks() []Mark {
 			// Off: the file holds the customer's id too, and the sensor does not start without.
 			Name: "crowdstrike-aid", Kind: Conflict, Default: false, Where: "any",
 			Why:         "hosts of one agent id are one to Falcon",
-			Source:      "https://github.com/CrowdStrike/falcon-scripts/blob/main/bash/install/README.md",
+			Source:      "https://github.com/CrowdStrike/falcon-operator/blob/main/pkg/common/constants.go",
 			Paths:       []string{"opt/CrowdStrike/falconstore"},
 			Regenerates: "falcon-sensor, after falconctl -s --cid. In the master, falconctl -d -f --aid takes out the agent id alone",
 			way:         remove{value: fingerprint},

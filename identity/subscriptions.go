@@ -60,8 +60,9 @@ func subscriptionMarks() []Mark {
 		},
 		{
 			Name: "zypp-anonymous-id", Kind: Conflict, Default: true, Where: "SUSE",
-			Why:         "download statistics count twins as one machine",
-			Source:      "https://github.com/openSUSE/libzypp/blob/master/zypp/target/TargetImpl.cc",
+			Why: "download statistics count twins as one machine",
+			Source: "https://github.com/openSUSE/libzypp/blob/master/zypp/target/TargetImpl.cc; " +
+				"https://github.com/uyuni-project/uyuni-docs/blob/master/modules/administration/pages/troubleshooting/tshoot-registerclones.adoc",
 			Paths:       []string{"var/lib/zypp/AnonymousUniqueId"},
 			Regenerates: "zypper",
 			way:         remove{},
@@ -117,7 +118,7 @@ func subscriptionMarks() []Mark {
 			Name: "landscape-client", Kind: Secret, Default: true, Where: "Ubuntu",
 			Why:         "the secure id is the computer: twins take turns in being it",
 			Source:      "https://github.com/canonical/landscape-client/blob/main/landscape/client/broker/registration.py",
-			Paths:       []string{"var/lib/landscape/client/broker.bpickle"},
+			Paths:       []string{"var/lib/landscape/client/broker.bpickle*"},
 			Regenerates: "landscape-client registers again, with the account and key in etc/landscape/client.conf",
 			way:         remove{},
 		},

@@ -42,7 +42,7 @@ func vpnMarks() []Mark {
 			Name: "netbird-config", Kind: Secret, Default: true, Where: "any",
 			Why:         "the WireGuard key and the SSH key of the peer are in it: twins are one peer",
 			Source:      "https://github.com/netbirdio/netbird/blob/main/client/internal/profilemanager/service.go",
-			Paths:       []string{"var/lib/netbird/default.json", "etc/netbird/config.json"},
+			Paths:       []string{"var/lib/netbird/default.json", "var/lib/netbird/*/*.json", "etc/netbird/config.json"},
 			Regenerates: "netbird up, with a login or a setup key",
 			way:         remove{},
 		},

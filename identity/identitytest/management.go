@@ -27,7 +27,7 @@ func managementPlants() map[string]Plant {
 		"ansible-facts":    gone("etc/ansible/facts.d/x"),
 		"ansible-tmp":      gone("root/.ansible/tmp/x", "home/ann/.ansible/cp/x"),
 		"azure-agent":      gone("var/lib/waagent/x"),
-		"amazon-ssm-agent": gone("var/lib/amazon/ssm/Vault/Store/x", "var/lib/amazon/ssm/Vault/Manifest"),
+		"amazon-ssm-agent": gone("var/lib/amazon/ssm/Vault/Store/x", "var/lib/amazon/ssm/Vault/Manifest", "var/lib/amazon/ssm/registration"),
 		"chef-node-name": edited("etc/chef/client.rb", "chef_server_url 'https://x'\nnode_name \"PLANTED\"\n", "chef_server_url 'https://x'\n").and(
 			edited("etc/cinc/client.rb", "node_name('PLANTED')\n#\n", "#\n")),
 	}

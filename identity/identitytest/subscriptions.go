@@ -15,7 +15,7 @@ func subscriptionPlants() map[string]Plant {
 		"yum-uuid":           gone("var/lib/yum/uuid"),
 		"smolt-uuid":         gone("etc/smolt/uuid", "etc/smolt/hw-uuid", "etc/sysconfig/hw-uuid"),
 		"whoopsie-id":        gone("var/lib/whoopsie/whoopsie-id"),
-		"landscape-client":   gone("var/lib/landscape/client/broker.bpickle"),
+		"landscape-client":   gone("var/lib/landscape/client/broker.bpickle", "var/lib/landscape/client/broker.bpickle.old"),
 		"popularity-contest": edited("etc/popularity-contest.conf", "MY_HOSTID=\"PLANTED\"\nPARTICIPATE=\"yes\"\n", "PARTICIPATE=\"yes\"\n"),
 		"ubuntu-pro": gone("etc/apt/sources.list.d/ubuntu-esm-infra.list", "etc/apt/sources.list.d/ubuntu-fips.list", "etc/apt/sources.list.d/ubuntu-ros.list",
 			"etc/apt/sources.list.d/ubuntu-realtime-kernel.list", "etc/apt/sources.list.d/ubuntu-cis.list", "etc/apt/sources.list.d/ubuntu-usg.list",

@@ -13,7 +13,7 @@ func vpnPlants() map[string]Plant {
 		"zerotier-identity": gone(
 			"var/lib/zerotier-one/identity.secret", "var/lib/zerotier-one/identity.public", "var/lib/zerotier-one/authtoken.secret",
 		),
-		"netbird-config": gone("var/lib/netbird/default.json", "etc/netbird/config.json"),
+		"netbird-config": gone("var/lib/netbird/default.json", "var/lib/netbird/ann/0a1b.json", "etc/netbird/config.json"),
 		"vpn-keys": gone(
 			"etc/openvpn/x.key", "etc/openvpn/client/x.key", "etc/openvpn/server/x.key", "etc/ipsec.d/private/x", "etc/swanctl/private/x",
 			"etc/swanctl/rsa/x", "etc/swanctl/ecdsa/x", "etc/swanctl/pkcs8/x", "etc/tinc/x/rsa_key.priv", "etc/tinc/x/ed25519_key.priv", "etc/nebula/x.key",
