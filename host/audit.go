@@ -182,16 +182,13 @@ func (a *auditing) readDisks(ctx context.Context, p clade.Progress) error {
 	if len(a.waiting) == 0 {
 		return nil
 	}
-	disks := make([][]appliance.Disk, len(a.waiting))
-	for i, w := range a.waiting {
-		disks[i] = w.disks
-	}
+	disks, of := a.once(ctx)
 	results, err := a.h.Appliance.Read(ctx, disks, p)
 	if err != nil {
 		return fileError("audit", "the disks", err)
 	}
 	for i, w := range a.waiting {
-		r := results[i]
+		r := results[of[i]]
 		a.add(w.name, "disk", r.System, r.Findings, r.Notes, r.Err)
 		if w.machine != nil && r.Err == nil {
 			if err := a.h.learnFrom(ctx, w.machine, r.Findings); err != nil {

@@ -167,9 +167,10 @@ var alone = clade.Options{Network: "none"}
 // vm stands for the appliance: it proves whatever it is given, and finds the marks
 // that a test planted in a file.
 type vm struct {
-	left  string            // the mark that it cannot erase
-	clash int               // conflicts that it finds
-	marks map[string]string // machine-ids by the directory or file of a disk
+	left  string              // the mark that it cannot erase
+	clash int                 // conflicts that it finds
+	marks map[string]string   // machine-ids by the directory or file of a disk
+	asked *[][]appliance.Disk // what was to be read, where it is noted
 }
 
 func (v vm) Generalize(_ context.Context, disks []appliance.Disk, o appliance.Options, _ clade.Progress) (*generalize.Report, error) {
@@ -235,6 +236,9 @@ func (v vm) Merge(_ context.Context, t appliance.Trio, _ clade.Progress) (*clade
 }
 
 func (v vm) Read(_ context.Context, machines [][]appliance.Disk, _ clade.Progress) ([]appliance.Result, error) {
+	if v.asked != nil {
+		*v.asked = append(*v.asked, machines...)
+	}
 	results := make([]appliance.Result, len(machines))
 	for i, disks := range machines {
 		path := disks[0].Path

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/appliance"
 	"github.com/clade-vm/clade/generalize"
 	"github.com/clade-vm/clade/host"
 	"github.com/clade-vm/clade/image"
@@ -313,10 +315,58 @@ func TestTwinsAtOnce(t *testing.T) {
 	}
 }
 
+// boot makes the head of a machine one that its guest has written to.
+func boot(t *testing.T, h *host.Host, dir, name string) {
+	t.Helper()
+	heads, err := filepath.Glob(filepath.Join(dir, "machines", machine(t, h, clade.Name(name)).ID, "disk*"))
+	if err != nil || len(heads) == 0 {
+		t.Fatalf("heads of %s: %q, %v", name, heads, err)
+	}
+	f, err := os.OpenFile(heads[0], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	table := make([]byte, 8)
+	if _, err := f.ReadAt(table, 40); err == nil { // where the L1 table is
+		_, err = f.WriteAt([]byte{0x80, 0, 0, 0, 0, 1, 0, 0}, int64(binary.BigEndian.Uint64(table)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Clones that were never started are what their layers are: one of each kind is
+// read, and all are told what it has.
+func TestAuditReadsFreshClonesOnce(t *testing.T) {
+	h, dir := home(t)
+	for _, act := range []string{"linked t a", "linked t b", "linked t c", "full t d"} {
+		must(t, h, act)
+	}
+	boot(t, h, dir, "c")
+	var asked [][]appliance.Disk
+	const twin = "00112233445566778899aabbccddeeff"
+	h = openWith(t, dir, vm{asked: &asked, marks: map[string]string{machine(t, h, "a").ID: twin}})
+	result, err := h.Audit(ctx, clade.AuditSpec{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// a for a and b; c, d and m for themselves.
+	if len(asked) != 4 || len(result.Read) != 5 {
+		t.Errorf("%d of %d machines were read, want 4 of 5", len(asked), len(result.Read))
+	}
+	if len(result.Shared) != 1 || strings.Join(result.Shared[0].Machines, " ") != "a b" || machine(t, h, "b").MachineID != twin {
+		t.Errorf("shared: %+v, and b has machine-id %q; want what a has", result.Shared, machine(t, h, "b").MachineID)
+	}
+}
+
 func TestAudit(t *testing.T) {
 	h, dir := home(t)
 	for _, act := range []string{"linked t a", "linked t b", "linked t c"} {
 		must(t, h, act)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		boot(t, h, dir, name)
 	}
 	disk := rawImage(t)
 	const twin, own = "00112233445566778899aabbccddeeff", "ffeeddccbbaa99887766554433221100"
