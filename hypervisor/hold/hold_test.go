@@ -68,6 +68,40 @@ func TestLockLivesAsLongAsTheProcess(t *testing.T) {
 	}
 }
 
+// TestKilledAndStartedAgain: whoever starts the machine again at once, as a
+// controller does, holds up nobody who killed it.
+func TestKilledAndStartedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "machine.lock")
+	p := start(t, path)
+	again := make(chan int)
+	go func() {
+		<-p.Ended
+		for {
+			l, err := hold.Take(path)
+			if err != nil {
+				continue
+			}
+			defer l.Release()
+			next, err := l.Start(exec.Command("sleep", "1000"))
+			if err != nil {
+				t.Error(err)
+				again <- 0
+				return
+			}
+			again <- next.PID
+			return
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := hold.Kill(ctx, path); err != nil {
+		t.Errorf("Kill of one that is started again: %v", err)
+	}
+	if pid := <-again; pid == p.PID {
+		t.Errorf("it is process %d still", pid)
+	}
+}
+
 func TestStrangersAreNeitherBelievedNorKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "machine.lock")
 	p := start(t, path)

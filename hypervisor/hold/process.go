@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -60,60 +61,69 @@ func (l *Lock) Start(cmd *exec.Cmd) (*Process, error) {
 	return p, nil
 }
 
-// Kill ends the holder of the lock at path by SIGKILL and returns once the lock
-// is free. No other process can be hit. Where nobody holds the lock it does
-// nothing; kind Busy where the holder is still being started.
+// Kill ends the holder of the lock at path by SIGKILL and returns once it holds the
+// lock no more; another may, who was started at once. No other process can be hit.
+// Where nobody holds the lock it does nothing; kind Busy where the holder is still
+// being started.
 func Kill(ctx context.Context, path string) error {
 	held, err := Held(path)
 	if err != nil || !held {
 		return err
 	}
-	if err := kill(path); err != nil {
+	pid, err := kill(path)
+	if err != nil {
 		if held, _ := Held(path); held {
 			return err
 		}
 		return nil
 	}
-	return Wait(ctx, path)
+	return wait(ctx, path, func() bool {
+		text, err := os.ReadFile(path)
+		return err == nil && len(text) > 0 && strings.TrimSpace(string(text)) != strconv.Itoa(pid)
+	})
 }
 
 // kill signals the holder by a pidfd that is opened before the holder is
 // verified, so that the process id cannot change hands in between.
-func kill(path string) error {
+func kill(path string) (pid int, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
+		return 0, &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
 	}
 	busy := &clade.Error{Op: "kill", On: "the holder of " + path, Kind: clade.Busy,
 		Err: errors.New("another command is starting it"), Hint: "try again in a moment"}
-	var pid int
 	if _, err := fmt.Sscanf(string(text), "%d\n", &pid); err != nil || pid <= 1 {
-		return busy
+		return 0, busy
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return busy
+		return 0, busy
 	}
 	defer unix.Close(fd)
 	open, err := hasOpen(pid, path)
 	if err != nil {
-		return &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
+		return 0, &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
 	}
 	if !open {
-		return busy
+		return 0, busy
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return &clade.Error{Op: "kill", On: fmt.Sprintf("process %d", pid), Kind: clade.Denied, Err: err}
+		return 0, &clade.Error{Op: "kill", On: fmt.Sprintf("process %d", pid), Kind: clade.Denied, Err: err}
 	}
-	return nil
+	return pid, nil
 }
 
 // Wait returns once nobody holds the lock at path, or with kind Timeout when ctx
 // ends first.
 func Wait(ctx context.Context, path string) error {
+	return wait(ctx, path, func() bool { return false })
+}
+
+// wait returns also once another holds the lock.
+func wait(ctx context.Context, path string, another func() bool) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		held, err := Held(path)
-		if err != nil || !held {
+		if err != nil || !held || another() {
 			return err
 		}
 		select {
