@@ -68,7 +68,13 @@ func nameless(path string) (f *os.File, hidden string, err error) {
 // giveName puts f at path, never over a file that came meanwhile.
 func giveName(f *os.File, hidden, path string) error {
 	if hidden != "" {
-		return unix.Renameat2(unix.AT_FDCWD, hidden, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+		err := unix.Renameat2(unix.AT_FDCWD, hidden, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+		if errors.Is(err, unix.EINVAL) { // a file system that cannot promise that
+			if err = mustBeNew(path); err == nil {
+				err = os.Rename(hidden, path)
+			}
+		}
+		return err
 	}
 	name := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
 	return unix.Linkat(unix.AT_FDCWD, name, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)

@@ -4,10 +4,13 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"crypto/sha256"
+	bin "encoding/binary"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/image"
 )
 
 // two imports a machine with two disks from libvirt's XML, as virt-install printed it.
@@ -214,8 +218,38 @@ func TestDisksGoRound(t *testing.T) {
 	if len(left) > 0 || err != nil {
 		t.Errorf("tmp holds %v, %v", left, err)
 	}
+	d.full("web", filepath.Join(dir, "full.raw"))
 	small := filepath.Join(dir, "small")
 	d.refused("no such file", "export", "web", filepath.Join(small, "x.ova"), "--accept-twins", "all")
+}
+
+// full exports a disk that says that it holds more than any file system has.
+func (d *desk) full(name, file string) {
+	d.Helper()
+	head := d.heads(name)[1]
+	if err := os.Remove(head); err != nil {
+		d.Fatal(err)
+	}
+	free, err := image.Space(filepath.Dir(file))
+	if err != nil {
+		d.Fatal(err)
+	}
+	const perTable = 512 * clade.GiB // of an L2 table, with clusters of 2 MiB
+	tables := int(free/perTable) + 1
+	d.qemu("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", head, fmt.Sprint(tables*int(perTable)))
+	d.qemu("qemu-io", "-f", "qcow2", head, "-c", "write -P 1 0 2M")
+	// All clusters are the first one: so the image is small, and its disk is full.
+	data, err := os.ReadFile(head)
+	if err != nil {
+		d.Fatal(err)
+	}
+	l1 := bin.BigEndian.Uint64(data[40:])
+	l2 := bin.BigEndian.Uint64(data[l1:]) & 0x00fffffffffffe00
+	put(d, head, int64(l2), bytes.Repeat(data[l2:l2+8], 1<<18))
+	put(d, head, int64(l1), bytes.Repeat(data[l1:l1+8], tables))
+	d.refused("are free", "export", name, file, "--disk", "1", "--accept-twins", "all")
+	d.refused("are free", "export", name, file, "--disk", "1", "--accept-twins", "all", "--dry-run")
+	mustBeAbsent(d.T, file)
 }
 
 // TestBundlesGoRound carries a machine and the two versions of a template.
