@@ -52,6 +52,9 @@ func Args(p hypervisor.Place, s hypervisor.Spec, code string) []string {
 	if s.NIC != nil {
 		a.nic(*s.NIC)
 	}
+	if s.Memory != nil && s.Memory.State != "" {
+		a.add("-incoming", "defer")
+	}
 	a.channels(p)
 	a.add("-object", "rng-builtin,id=rng0")
 	a.device("virtio-rng-pci", slotRandom, "rng=rng0")
@@ -81,9 +84,17 @@ func (a *args) blockdev(node object) {
 }
 
 func (a *args) machine(s hypervisor.Spec, code string) {
-	machine, cpu, accel := "q35,vmport=off,dump-guest-core=off", "max", "tcg,thread=multi"
+	machine, cpu, accel := "q35", "max", "tcg,thread=multi"
+	if s.Machine != "" {
+		machine = s.Machine
+	}
+	machine += ",vmport=off,dump-guest-core=off"
 	if s.Accelerator == "kvm" {
 		cpu, accel = "host", "kvm"
+	}
+	if s.Memory != nil {
+		machine += ",memory-backend=" + memoryID
+		a.memory(*s.Memory, s.Hardware.Memory)
 	}
 	if code != "" {
 		machine += ",pflash0=firmware,pflash1=nvram"
@@ -104,6 +115,20 @@ func (a *args) machine(s hypervisor.Spec, code string) {
 	a.add("-boot", "strict=on")
 	// No screen: a Debian guest under TCG spends a sixth more on its boot with one.
 	a.add("-display", "none")
+}
+
+// memoryID is the name of a memory that is a file.
+const memoryID = "ram"
+
+// memory makes a file the guest's memory. What is resumed maps it privately: a page
+// is the file's until the guest writes to it. No device of such a machine may give
+// memory back (a balloon would): this QEMU would punch holes into the file of all.
+func (a *args) memory(m hypervisor.Memory, size clade.Bytes) {
+	share := "on"
+	if m.State != "" {
+		share = "off"
+	}
+	a.add("-object", fmt.Sprintf("memory-backend-file,id=%s,size=%dk,mem-path=%s,share=%s", memoryID, size/clade.KiB, quote(m.File), share))
 }
 
 // monitors are two sockets, and a log that QEMU keeps of its own events: a

@@ -19,8 +19,9 @@ const (
 )
 
 var (
-	serialForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,20}$`)
-	bridgeForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,15}$`)
+	serialForm  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,20}$`)
+	machineForm = regexp.MustCompile(`^pc-q35-[0-9.]{1,10}$`)
+	bridgeForm  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,15}$`)
 )
 
 // check refuses what would make a wrong or an ambiguous command line. Kind Invalid.
@@ -33,6 +34,9 @@ func check(p hypervisor.Place, s hypervisor.Spec) error {
 		if optional != "" {
 			paths = append(paths, optional)
 		}
+	}
+	if s.Memory != nil {
+		paths = append(paths, s.Memory.File)
 	}
 	for i, d := range s.Disks {
 		paths = append(paths, d.Path)
@@ -73,6 +77,8 @@ func checkValues(s hypervisor.Spec) error {
 		return invalid("hardware", "%d CPUs", s.Hardware.CPUs)
 	case s.Hardware.Memory < clade.MiB:
 		return invalid("hardware", "memory of %v", s.Hardware.Memory)
+	case s.Machine != "" && !machineForm.MatchString(s.Machine):
+		return invalid(fmt.Sprintf("machine type %q", s.Machine), "it is none of ours")
 	case len(s.Disks) > maxDisks:
 		return invalid("hardware", "%d disks, more than %d", len(s.Disks), maxDisks)
 	case s.Hardware.Firmware == clade.UEFI && s.NVRAM == "":
@@ -105,6 +111,11 @@ func checkFiles(s hypervisor.Spec) error {
 			return fileError("open", fmt.Sprintf("disk %d", i), err)
 		}
 	}
+	if s.Memory != nil && s.Memory.State != "" {
+		if err := checkMemory(s); err != nil {
+			return fileError("open", "memory", err)
+		}
+	}
 	if s.Seed == "" {
 		return nil
 	}
@@ -112,6 +123,22 @@ func checkFiles(s hypervisor.Spec) error {
 		return fileError("open", "seed", err)
 	}
 	return nil
+}
+
+// checkMemory refuses what cannot be resumed. QEMU wants to be able to write to the
+// memory that it maps privately.
+func checkMemory(s hypervisor.Spec) error {
+	if err := canOpen(s.Memory.State, os.O_RDONLY); err != nil {
+		return err
+	}
+	if err := canOpen(s.Memory.File, os.O_RDWR); err != nil {
+		return err
+	}
+	st, err := os.Stat(s.Memory.File)
+	if err == nil && clade.Bytes(st.Size()) != s.Hardware.Memory {
+		err = &clade.Error{Kind: clade.Corrupt, Err: fmt.Errorf("it has %v, the machine has %v", clade.Bytes(st.Size()), s.Hardware.Memory)}
+	}
+	return err
 }
 
 func canOpen(path string, how int) error {

@@ -60,6 +60,8 @@ var _ interface {
 	hypervisor.Guester
 	hypervisor.Consoler
 	hypervisor.Snapshotter
+	hypervisor.Saver
+	hypervisor.Plugger
 } = (*Driver)(nil)
 
 // New returns a driver. It looks at nothing: what is missing shows at use.

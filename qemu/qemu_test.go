@@ -39,11 +39,17 @@ func TestArgs(t *testing.T) {
 	uefi.NIC = &hypervisor.NIC{MAC: "52:54:00:11:22:33", Bridge: "br0"}
 	bare := machine()
 	bare.Disks, bare.NIC, bare.Seed = bare.Disks[:1], nil, ""
+	warm := bare
+	warm.Machine, warm.Memory = "pc-q35-7.2", &hypervisor.Memory{File: "/home/u/a,b/ram"}
+	instant := warm
+	instant.Memory = &hypervisor.Memory{File: "/home/u/a,b/ram", State: "/home/u/a,b/state"}
 	for _, test := range []struct {
 		name string
 		spec hypervisor.Spec
 		code string
 	}{
+		{"warm", warm, ""},
+		{"instant", instant, ""},
 		{"bios-socket-tcg", bios, ""},
 		{"uefi-bridge-kvm", uefi, "/usr/share/OVMF/OVMF_CODE_4M.fd"},
 		{"bare", bare, ""},
@@ -76,6 +82,8 @@ func TestStartRefuses(t *testing.T) {
 		"option in serial":   func(_ *hypervisor.Place, s *hypervisor.Spec) { s.Disks[0].Serial = "a,readonly=on" },
 		"long serial":        func(_ *hypervisor.Place, s *hypervisor.Spec) { s.Disks[0].Serial = strings.Repeat("a", 21) },
 		"relative disk":      func(_ *hypervisor.Place, s *hypervisor.Spec) { s.Disks[1].Path = "disk1" },
+		"option in machine":  func(_ *hypervisor.Place, s *hypervisor.Spec) { s.Machine = "pc-q35-7.2,dumpdtb=x" },
+		"relative memory":    func(_ *hypervisor.Place, s *hypervisor.Spec) { s.Memory = &hypervisor.Memory{File: "ram"} },
 		"relative seed":      func(_ *hypervisor.Place, s *hypervisor.Spec) { s.Seed = "seed" },
 		"relative dir":       func(p *hypervisor.Place, _ *hypervisor.Spec) { p.Dir = "machines/x" },
 		"long run dir":       func(p *hypervisor.Place, _ *hypervisor.Spec) { p.Run = long },

@@ -64,12 +64,12 @@ func (d *Driver) start(ctx context.Context, p hypervisor.Place, s hypervisor.Spe
 		defer tap.Close()
 		cmd.ExtraFiles = []*os.File{tap}
 	}
-	return d.launch(ctx, p, lock, cmd)
+	return d.launch(ctx, p, lock, cmd, s.Memory)
 }
 
 // launch starts QEMU and waits for it. Where that fails nothing runs, and the
 // machine is one that did not start.
-func (d *Driver) launch(ctx context.Context, p hypervisor.Place, lock *hold.Lock, cmd *exec.Cmd) error {
+func (d *Driver) launch(ctx context.Context, p hypervisor.Place, lock *hold.Lock, cmd *exec.Cmd, m *hypervisor.Memory) error {
 	log, err := prepare(p)
 	if err != nil {
 		return fileError("prepare", p.Dir, err)
@@ -81,7 +81,11 @@ func (d *Driver) launch(ctx context.Context, p hypervisor.Place, lock *hold.Lock
 		return err
 	}
 	d.log.Debug("started", "program", cmd.Path, "args", cmd.Args[1:], "pid", process.PID)
-	if err := d.answered(ctx, p, process); err != nil {
+	err = d.answered(ctx, p, process)
+	if err == nil && m != nil && m.State != "" {
+		err = resume(ctx, p, m.State)
+	}
+	if err != nil {
 		process.Kill()
 		if err := os.Remove(filepath.Join(p.Dir, eventsOut)); err != nil {
 			return fileError("clean", p.Dir, err)

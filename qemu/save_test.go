@@ -1,0 +1,61 @@
+//go:build integration
+
+package qemu_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/qemu"
+)
+
+// TestPlugListens: what is plugged in waits for the switch, as the NIC that a
+// machine has at its start does.
+func TestPlugListens(t *testing.T) {
+	d, p, s := qemu.New(qemu.Config{}), place(t), spec(t, t.TempDir())
+	nic := *s.NIC
+	s.NIC = nil
+	if err := d.Start(t.Context(), p, s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(nic.Socket); err == nil {
+		t.Fatal("the socket of a NIC that is not there is there")
+	}
+	if err := d.Plug(t.Context(), p, nic); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", nic.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
+// TestTwoFromOne: two machines go on from one state at the same time.
+func TestTwoFromOne(t *testing.T) {
+	d, p, s := qemu.New(qemu.Config{}), place(t), spec(t, t.TempDir())
+	ram, state := filepath.Join(t.TempDir(), "ram"), filepath.Join(t.TempDir(), "state")
+	s.NIC, s.Memory = nil, &hypervisor.Memory{File: ram}
+	if err := d.Start(t.Context(), p, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Save(t.Context(), p, state); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Save(t.Context(), p, state); err == nil {
+		t.Error("a state was written over")
+	}
+	if err := d.Kill(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		twin := spec(t, t.TempDir())
+		twin.NIC, twin.Memory = nil, &hypervisor.Memory{File: ram, State: state}
+		if err := d.Start(t.Context(), place(t), twin); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
