@@ -65,6 +65,14 @@ type Templates interface {
 	Templates(ctx context.Context) ([]*Template, error)
 	// RemoveTemplate takes the name away; layers that clones rest on stay.
 	RemoveTemplate(ctx context.Context, ref Ref) (*Removal, error)
+	// WarmTemplate boots a machine of the template without a network, brings it to
+	// the asked point and keeps its memory, from which instant clones resume. What an
+	// earlier warming kept stays for the clones that rest on it. Nothing remains on
+	// failure. Kinds: NotFound, Unproven (clones would share a mark), Unsupported,
+	// Timeout, NoSpace.
+	WarmTemplate(ctx context.Context, spec WarmSpec, p Progress) (*Warm, error)
+	// RemoveWarm takes the warm template away; it stays for clones that rest on it.
+	RemoveWarm(ctx context.Context, ref Ref) (*Removal, error)
 }
 
 // Masters brings golden masters into the home.

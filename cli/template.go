@@ -22,7 +22,7 @@ identity is left in them. It never changes; a new version is a new template.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	cmd.AddCommand(a.templateCreateVerb(), a.templateLsVerb(), a.templateHistoryVerb(), a.templateShowVerb(), a.templateRmVerb())
+	cmd.AddCommand(a.templateCreateVerb(), a.templateLsVerb(), a.templateHistoryVerb(), a.templateShowVerb(), a.templateWarmVerb(), a.templateCoolVerb(), a.templateRmVerb())
 	return cmd
 }
 
@@ -98,13 +98,13 @@ func (a *app) templateLsVerb() *cobra.Command {
 
 func (a *app) printTemplates(all []*clade.Template) error {
 	t := &table{}
-	t.row("TEMPLATE", "SOURCE", "GENERALIZED", "MACHINES", "DISK", "CREATED")
+	t.row("TEMPLATE", "SOURCE", "GENERALIZED", "WARM", "MACHINES", "DISK", "CREATED")
 	for _, one := range all {
 		var virtual clade.Bytes
 		for _, d := range one.Disks {
 			virtual += d.Virtual
 		}
-		t.row(one.Ref().String(), one.Source, yes(one.Generalized), strconv.Itoa(one.Machines), virtual.String(), when(one.Created))
+		t.row(one.Ref().String(), one.Source, yes(one.Generalized), yes(one.Warm != nil), strconv.Itoa(one.Machines), virtual.String(), when(one.Created))
 	}
 	return a.printTable(t)
 }
@@ -157,6 +157,9 @@ func (a *app) templateShowVerb() *cobra.Command {
 		t.row("hardware", hardware(one.Hardware))
 		for _, d := range one.Disks {
 			t.row(fmt.Sprintf("disk %d", d.Slot), fmt.Sprintf("%v on layer %s%s", d.Virtual, d.Layer, dataOf(d.Label, d.Mount)))
+		}
+		if w := one.Warm; w != nil {
+			t.row("warm", fmt.Sprintf("after %s, %s, %v on the disk, for %d clones", w.After, hardware(w.Hardware), w.Allocated(), w.Clones))
 		}
 		t.row("machines", strconv.Itoa(one.Machines))
 		t.row("created", when(one.Created))

@@ -36,14 +36,17 @@ type Seed struct {
 	UserData   []byte   // the user's own cloud-config, script or archive; may be nil
 	NICs       []NIC    // empty: the guest's own default, DHCP on the first NIC
 	Disks      []Disk   // data disks
+	Local      bool     // cloud-init does its work before the network, which may never come
+	KeepKeys   bool     // SSH host keys that are there stay
 }
 
 // A NIC is how one network interface gets its address.
 type NIC struct {
-	MAC     net.HardwareAddr
-	Address netip.Prefix // with the prefix length of its network; zero: DHCP
-	Gateway netip.Addr   // with Address only; zero: none
-	DNS     []netip.Addr // with Address only
+	MAC     net.HardwareAddr // or
+	Driver  string           // of an interface whose MAC is not known yet, such as "virtio_net"
+	Address netip.Prefix     // with the prefix length of its network; zero: DHCP
+	Gateway netip.Addr       // with Address only; zero: none
+	DNS     []netip.Addr     // with Address only
 }
 
 var (
@@ -102,6 +105,9 @@ func checkKey(line string) error {
 }
 
 func (n NIC) check() error {
+	if n.Driver != "" && n.MAC == nil && n.Address == (netip.Prefix{}) && userForm.MatchString(n.Driver) {
+		return nil
+	}
 	if len(n.MAC) != 6 || n.MAC[0]&1 != 0 {
 		return fmt.Errorf("%v is not the address of one interface", n.MAC)
 	}

@@ -207,3 +207,16 @@ func BenchmarkWrite(b *testing.B) {
 		}
 	}
 }
+
+// TestWriteForNoNetwork: a guest that has no network, or not yet.
+func TestWriteForNoNetwork(t *testing.T) {
+	got := read(t, &Seed{InstanceID: "a", Hostname: "a", Local: true, KeepKeys: true, NICs: []NIC{{Driver: "virtio_net"}}})
+	for name, want := range map[string]string{"meta-data": `"dsmode": "local"`, "vendor-data": `"ssh_deletekeys": false`, "network-config": `"driver": "virtio_net"`} {
+		if !strings.Contains(string(got[name]), want) {
+			t.Errorf("%s lacks %s: %s", name, want, got[name])
+		}
+	}
+	if strings.Contains(string(got["network-config"]), "macaddress") {
+		t.Errorf("network-config = %s, want no MAC in it", got["network-config"])
+	}
+}

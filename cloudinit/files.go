@@ -23,6 +23,9 @@ func (s *Seed) files() ([]file, error) {
 		}
 		meta["public-keys"] = keys
 	}
+	if s.Local {
+		meta["dsmode"] = "local"
+	}
 	user := s.UserData
 	if len(user) == 0 {
 		user = []byte("#cloud-config\n{}\n")
@@ -58,7 +61,7 @@ func (s *Seed) files() ([]file, error) {
 // and the others take longest of all on a slow machine.
 func (s *Seed) vendor() any {
 	v := map[string]any{
-		"ssh_deletekeys":   true,
+		"ssh_deletekeys":   !s.KeepKeys,
 		"ssh_genkeytypes":  []string{"ed25519"},
 		"manage_etc_hosts": "localhost",
 		"growpart":         map[string]any{"mode": "auto", "devices": []string{"/"}},
@@ -78,6 +81,9 @@ func (s *Seed) network() any {
 	ethernets := make(map[string]any)
 	for i, n := range s.NICs {
 		e := map[string]any{"match": map[string]any{"macaddress": n.MAC.String()}}
+		if n.Driver != "" {
+			e["match"] = map[string]any{"driver": n.Driver}
+		}
 		if n.Address.IsValid() {
 			e["addresses"] = []string{n.Address.String()}
 			if n.Gateway.IsValid() {

@@ -28,6 +28,7 @@ type base struct {
 	heads    []*qcow2.Template // by slot: the empty head of a linked clone
 	release  func()            // lets go of the source
 	template *clade.Template   // the source, if it is a template
+	warm     *clade.Warm       // of it, for instant clones
 	machine  *store.Machine    // the source, if it is a machine
 	pause    *clade.Pause      // that it took, if it ran
 }
@@ -70,6 +71,11 @@ func (h *Host) cloneWith(ctx context.Context, spec clade.CloneSpec, p clade.Prog
 	if err := h.placeMachines(ctx, op, b.built, machines, func(tx *store.Tx) error { return more(tx, machines) }); err != nil {
 		return nil, fileError("clone", b.source, err)
 	}
+	if spec.Kind == clade.Instant {
+		if err := h.wakeAll(ctx, machines, p); err != nil {
+			return nil, fileError("clone", b.source, err)
+		}
+	}
 	list, err := h.listed(ctx, machines)
 	return list, done(err)
 }
@@ -96,6 +102,9 @@ func (b *base) renderHeads() error {
 func (h *Host) buildClone(ctx context.Context, op *operation, b *base, spec clade.CloneSpec, name clade.Name, before []*store.Machine, p clade.Progress) (*store.Machine, error) {
 	m := draft(name, spec.Options, b.hardware, b.user)
 	m.Clone, m.Source, m.MachineID, m.Pause = spec.Kind, b.source, b.machineID(spec), b.pause
+	if b.warm != nil {
+		m.Warm, m.Asleep = b.warm.ID, true
+	}
 	dir := filepath.Join(op.dir, m.ID)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -103,7 +112,7 @@ func (h *Host) buildClone(ctx context.Context, op *operation, b *base, spec clad
 	for slot, virtual := range b.virtual {
 		head := filepath.Join(dir, headName(slot, 0))
 		d := clade.Disk{Slot: slot, Virtual: virtual, Label: b.of[slot].Label, Mount: b.of[slot].Mount}
-		if spec.Kind == clade.Linked {
+		if rests(spec.Kind) {
 			if d.Layer = b.layers[slot]; !d.Data() {
 				d.Base = d.Layer
 			}
@@ -154,9 +163,9 @@ func (h *Host) checkClone(ctx context.Context, spec *clade.CloneSpec) error {
 	if spec.Kind == "" {
 		spec.Kind = clade.Linked
 	}
-	if spec.Kind != clade.Linked && spec.Kind != clade.Full {
+	if !rests(spec.Kind) && spec.Kind != clade.Full {
 		return &clade.Error{Op: "clone", On: spec.Source, Kind: clade.Unsupported,
-			Err: fmt.Errorf("the kind %q cannot be made here", spec.Kind), Hint: "use --linked or --full"}
+			Err: fmt.Errorf("the kind %q cannot be made here", spec.Kind), Hint: "use --linked, --full or --instant"}
 	}
 	if err := h.checkNetwork(ctx, spec.Network); err != nil {
 		return retitle("clone", err)
@@ -234,7 +243,10 @@ func (h *Host) source(ctx context.Context, spec clade.CloneSpec) (*base, error) 
 	if b.added, err = clade.AddDataDisks(b.of, spec.DataDisks); err != nil {
 		return nil, retitle("clone", err)
 	}
-	return b, h.gate(ctx, b, spec)
+	if err := h.gate(ctx, b, spec); err != nil || spec.Kind != clade.Instant {
+		return b, err
+	}
+	return b, h.instantBase(ctx, b, spec)
 }
 
 // system is how many of the source's disks are no data disks; they come first.
@@ -261,6 +273,9 @@ func (b *base) fromMachine(m *store.Machine, withData bool) {
 func (h *Host) machineBase(ctx context.Context, op *operation, b *base, m *store.Machine, spec clade.CloneSpec, p clade.Progress) error {
 	status, err := h.Driver.Status(ctx, h.place(m.ID))
 	if err != nil {
+		return err
+	}
+	if err := awake(m, "clone"); err != nil {
 		return err
 	}
 	if spec.Kind == clade.Full && status.State == clade.Stopped {

@@ -52,6 +52,11 @@ func TestKilledAfterEachStep(t *testing.T) {
 		"promote running":     {[]string{"linked t c", "start c"}, "promote c", restsOnNothing("c"), 3},
 		"compact":             {ownLayer, "compact c", restsOnBase("c"), 5},
 		"compact running":     {append(ownLayer[:len(ownLayer):len(ownLayer)], "start c"), "compact c", restsOnBase("c"), 4},
+		"warm":                {nil, "warm t", isWarm, 9},
+		"warm again":          {[]string{"warm t"}, "warm t 128", warmWith(128 * clade.MiB), 9},
+		"cool":                {[]string{"warm t"}, "cool t", func(h *host.Host) bool { return !isWarm(h) }, 2},
+		"instant clone":       {[]string{"warm t"}, "instant t c", hasMachine("c"), 6},
+		"wake":                {[]string{"warm t", "instant t c", "kill c", "reset c"}, "start c", isAwake("c"), 3},
 		"remove machine":      {[]string{"linked t c"}, "rm c", lacksMachine("c"), 2},
 		"export":              {nil, "export t DIR/file", hasFile("file"), 2},
 		"import":              {[]string{"start m", "kill m", "template m", "export t DIR/file", "untemplate t", "untemplate t", "rm m"}, "import t DIR/file", hasTemplates(1), 7},
@@ -228,6 +233,14 @@ func clean(t *testing.T, h *host.Host, dir string) {
 	if got := list(t, dir, "layers"); !slices.Equal(got, layers) {
 		t.Errorf("layers holds %v, records say %v", got, layers)
 	}
+	var warm []string
+	for _, w := range l.Warm {
+		warm = append(warm, w.ID)
+	}
+	slices.Sort(warm)
+	if got := list(t, dir, "warm"); !slices.Equal(got, warm) {
+		t.Errorf("warm holds %v, records say %v", got, warm)
+	}
 	if got := list(t, dir, "machines"); !slices.Equal(got, machines) {
 		t.Errorf("machines holds %v, records say %v", got, machines)
 	}
@@ -302,6 +315,26 @@ func headOf(name clade.Name, n int) func(*host.Host) bool {
 	return func(h *host.Host) bool {
 		m := recordOf(h, name)
 		return m != nil && m.Heads[0] == fmt.Sprintf("disk0-%d.qcow2", n)
+	}
+}
+
+func isAwake(name clade.Name) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		m, err := h.Machine(ctx, name)
+		return err == nil && m.State == clade.Running && !m.Asleep
+	}
+}
+
+func isWarm(h *host.Host) bool {
+	t, err := h.Template(ctx, clade.Ref{Name: "t"})
+	return err == nil && t.Warm != nil
+}
+
+// warmWith tells whether what the template keeps has so much memory.
+func warmWith(memory clade.Bytes) func(*host.Host) bool {
+	return func(h *host.Host) bool {
+		t, err := h.Template(ctx, clade.Ref{Name: "t"})
+		return err == nil && t.Warm != nil && t.Warm.Hardware.Memory == memory
 	}
 }
 

@@ -130,6 +130,10 @@ func (h *Host) leavingMachine(ctx context.Context, l *leaving) error {
 	if err != nil {
 		return err
 	}
+	if err := awake(m, "export"); err != nil {
+		release()
+		return err
+	}
 	l.machine, l.release, l.network = m, release, m.Network
 	l.of, l.layers, l.tops = m.Disks, layersOf(m.Disks), h.headPaths(m) // with its data: the file may be all that is kept
 	l.virtual, l.slots = nil, nil

@@ -20,6 +20,10 @@ const (
 	databaseFile    = "clade.db"
 	layersDir       = "layers"   // <id>/layer.qcow2, 0444
 	machinesDir     = "machines" // <id>/: heads, seed, NVRAM, the driver's files
+	warmDir         = "warm"     // <id>/: what instant clones resume from; also in tmp/<operation>
+	ramFile         = "ram"      // in warm/<id>: the memory, by its pages
+	stateFile       = "state"    // in warm/<id>: processors and devices
+	guestsDir       = "guests"   // in tmp/<operation>: machines that it boots, <id>/
 	tmpDir          = "tmp"      // <operation>/: what is being built aside
 	arrivedDir      = "arrived"  // <layer id>: whole layers of imports that failed, for the next try
 	keysDir         = "keys"

@@ -31,6 +31,9 @@ func (h *Host) freeze(ctx context.Context, m *store.Machine, p clade.Progress) (
 // freeze that was committed is always rolled forward, by whoever comes next.
 func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.Disk, p clade.Progress) (frozen *store.Machine, err error) {
 	on := "machine " + string(m.Name)
+	if err := awake(m, "freeze"); err != nil {
+		return nil, err
+	}
 	if err := h.settle(ctx, m); err != nil {
 		return nil, err
 	}

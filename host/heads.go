@@ -18,6 +18,7 @@ type change struct {
 	disks   []clade.Disk               // those that get new heads, and what they rest on then; the others stay as they are
 	prepare func(files []string) error // fills the new heads, which are empty, before anyone sees them; those of disks that rest on nothing it makes
 	record  func(tx *store.Tx) error   // is said in the same transaction
+	asleep  bool                       // the machine, an instant clone, is asleep then
 }
 
 // replaceHeads gives a stopped machine new heads, built aside, in place of its
@@ -63,6 +64,9 @@ func (h *Host) replaceHeads(ctx context.Context, m *store.Machine, c change) (*c
 	}
 	var gone []*clade.Layer
 	record := func(tx *store.Tx) (err error) {
+		if err := tx.SetAsleep(m.ID, c.asleep); err != nil {
+			return err
+		}
 		if c.record != nil {
 			if err := c.record(tx); err != nil {
 				return err

@@ -77,6 +77,16 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 			spec.DataDisks = []clade.DataDisk{{Size: clade.GiB}}
 		}
 		_, err = h.Clone(ctx, spec, nil)
+	case "warm":
+		spec := clade.WarmSpec{Template: clade.Ref{Name: name}, Hardware: clade.Hardware{Memory: 64 * clade.MiB}}
+		if len(words) > 2 {
+			spec.Hardware.Memory = 128 * clade.MiB
+		}
+		_, err = h.WarmTemplate(ctx, spec, nil)
+	case "cool":
+		_, err = h.RemoveWarm(ctx, clade.Ref{Name: name})
+	case "instant":
+		_, err = h.Clone(ctx, instant(clade.Name(words[2])), nil)
 	case "start":
 		err = h.Start(ctx, name, clade.StartOptions{}, nil)
 	case "kill":

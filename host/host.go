@@ -43,6 +43,11 @@ type Config struct {
 	// Self is the command that runs this program on this home; verbs are appended.
 	Self []string
 	Log  *slog.Logger
+	// Proc is where the kernel tells of memory and processes; empty: /proc.
+	Proc string
+	// Seedless wakes instant clones without fresh entropy, so that they are twins, as a
+	// test must see. Never set it.
+	Seedless bool
 	// AfterStep, if set, is called after each step that changed the world.
 	AfterStep func(step string)
 }

@@ -12,7 +12,7 @@ import (
 // cost returns what one clone of b takes on the disk now.
 func (h *Host) cost(ctx context.Context, b *base, kind clade.CloneKind) (clade.Bytes, error) {
 	sum := clade.Bytes(len(b.added)) * qcow2.OverlayCost
-	if kind == clade.Linked {
+	if rests(kind) {
 		return sum + clade.Bytes(len(b.virtual))*qcow2.OverlayCost, nil
 	}
 	var files []string
@@ -67,7 +67,7 @@ func (h *Host) PlanClone(ctx context.Context, spec clade.CloneSpec) (*clade.Plan
 	if err != nil {
 		return nil, err
 	}
-	if spec.Kind == clade.Linked {
+	if rests(spec.Kind) {
 		plan.RestsOn = b.layers
 	}
 	if plan.Steps, err = h.steps(ctx, b, spec, each); err != nil {
@@ -101,14 +101,14 @@ func (h *Host) steps(ctx context.Context, b *base, spec clade.CloneSpec, each cl
 		if err != nil {
 			return nil, err
 		}
-		if spec.Kind == clade.Linked || status.State != clade.Stopped {
+		if rests(spec.Kind) || status.State != clade.Stopped {
 			steps = append(steps, "freeze the heads of "+b.source+": it goes on unchanged")
 		}
 		if spec.Generalize {
 			steps = append(steps, "generalize what the clones rest on, in the appliance, and prove it")
 		}
 	}
-	if spec.Kind == clade.Linked {
+	if rests(spec.Kind) {
 		steps = append(steps, fmt.Sprintf("write %d empty heads that rest on %s", len(spec.Names)*len(b.virtual), b.source))
 	} else {
 		steps = append(steps, fmt.Sprintf("copy %v for each clone", each))
@@ -116,5 +116,9 @@ func (h *Host) steps(ctx context.Context, b *base, spec clade.CloneSpec, each cl
 	for _, d := range b.added {
 		steps = append(steps, fmt.Sprintf("give each clone an empty data disk %s of %v, for %s", d.Label, d.Virtual, d.Mount))
 	}
-	return append(steps, "give each clone its own UUID, MAC, address, hostname and instance-id"), nil
+	steps = append(steps, "give each clone its own UUID, MAC, address, hostname and instance-id")
+	if spec.Kind == clade.Instant {
+		steps = append(steps, "resume each from the warm template's memory, without a network", "give its kernel fresh entropy, then its own clock, machine-id, host keys and names", "plug its network in")
+	}
+	return steps, nil
 }

@@ -52,6 +52,9 @@ func (h *Host) Start(ctx context.Context, name clade.Name, o clade.StartOptions,
 	if err != nil {
 		return fileError("start", on, err)
 	}
+	if m.Asleep {
+		return fileError("start", on, h.wakeOne(ctx, m, p))
+	}
 	p.Tell(clade.Event{Step: "start " + on})
 	if err := h.writeSeed(m); err != nil {
 		return fileError("start", on, err)
@@ -113,7 +116,7 @@ func (h *Host) writeSeed(m *store.Machine) error {
 	if err != nil {
 		return err
 	}
-	seed := cloudinit.Seed{InstanceID: m.Identity.InstanceID, Hostname: m.Identity.Hostname, User: m.User,
+	seed := cloudinit.Seed{KeepKeys: m.Warm != "", InstanceID: m.Identity.InstanceID, Hostname: m.Identity.Hostname, User: m.User,
 		SSHKeys: append([]string{key}, m.SSHKeys...), UserData: m.UserData}
 	for _, d := range m.Disks {
 		if d.Data() {

@@ -26,7 +26,7 @@ func (h *Host) Promote(ctx context.Context, name clade.Name, p clade.Progress) (
 		return nil, err
 	}
 	defer release()
-	if err := errors.Join(h.settle(ctx, m), h.ready(ctx, m)); err != nil {
+	if err := errors.Join(awake(m, "promote"), h.settle(ctx, m), h.ready(ctx, m)); err != nil {
 		return nil, fileError("promote", on, err)
 	}
 	if err := h.roomToPromote(ctx, m); err != nil {
@@ -85,7 +85,9 @@ func (h *Host) promoteStopped(ctx context.Context, m *store.Machine, p clade.Pro
 		return nil
 	}
 	return h.replaceHeads(ctx, m, change{disks: onNothing(m), prepare: flatten,
-		record: func(tx *store.Tx) error { return tx.SetSource(m.ID, clade.Full, m.Source) }})
+		record: func(tx *store.Tx) error {
+			return errors.Join(tx.SetSource(m.ID, clade.Full, m.Source), tx.LeaveWarm(m.ID))
+		}})
 }
 
 func (h *Host) promoteRunning(ctx context.Context, m *store.Machine, p clade.Progress) (*clade.Removal, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/store"
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,9 @@ func (h *Host) restore(ctx context.Context) error {
 		return err
 	}
 	if err := h.settleAll(ctx); err != nil {
+		return err
+	}
+	if err := h.endSleepers(ctx); err != nil {
 		return err
 	}
 	return h.tend(ctx)
@@ -66,9 +70,14 @@ func (h *Host) garbage(ctx context.Context, older time.Duration) (all []piece, e
 			all = append(all, piece{dir, "a command that built it died", func() error { return h.sweepOperation(ctx, dir, older > 0) }})
 		}
 	}
-	machines, layers, err := h.recorded(ctx)
+	machines, layers, warm, err := h.recorded(ctx)
 	if err != nil {
 		return nil, err
+	}
+	for _, id := range names(h.path(warmDir)) {
+		if !warm[id] {
+			all = append(all, piece{h.warmPath(id), "no warm template has it", func() error { return os.RemoveAll(h.warmPath(id)) }})
+		}
 	}
 	for _, id := range names(h.path(machinesDir)) {
 		if !machines[id] {
@@ -139,12 +148,21 @@ func (h *Host) sweepOperation(ctx context.Context, dir string, keep bool) error 
 			return err
 		}
 	}
+	for _, id := range names(filepath.Join(dir, guestsDir)) { // machines that it had booted
+		p := hypervisor.Place{Dir: filepath.Join(dir, guestsDir, id), Run: filepath.Join(h.Run, id)}
+		if err := h.Driver.Kill(ctx, p); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(p.Run); err != nil {
+			return err
+		}
+	}
 	return os.RemoveAll(dir)
 }
 
-// recorded returns the ids of all machines and layers that have a record.
-func (h *Host) recorded(ctx context.Context) (machines, layers map[string]bool, err error) {
-	machines, layers = make(map[string]bool), make(map[string]bool)
+// recorded returns the ids of all machines, layers and warm templates that have a record.
+func (h *Host) recorded(ctx context.Context) (machines, layers, warm map[string]bool, err error) {
+	machines, layers, warm = make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	err = h.db.Read(ctx, func(tx *store.Tx) error {
 		ms, err := tx.Machines()
 		for _, m := range ms {
@@ -154,9 +172,13 @@ func (h *Host) recorded(ctx context.Context) (machines, layers map[string]bool, 
 		for _, l := range ls {
 			layers[l.ID] = true
 		}
-		return errors.Join(err, err2)
+		ws, err3 := tx.Warm()
+		for _, w := range ws {
+			warm[w.ID] = true
+		}
+		return errors.Join(err, err2, err3)
 	})
-	return machines, layers, err
+	return machines, layers, warm, err
 }
 
 // erase ends a machine that has no record and removes its files.

@@ -102,6 +102,9 @@ func (h *Host) dropLayers(ctx context.Context, r *clade.Removal, gone []*clade.L
 		}
 		h.did("layer's file removed")
 	}
+	if err := h.dropWarm(ctx, r); err != nil {
+		return err
+	}
 	l, err := h.Lineage(ctx)
 	if err != nil {
 		return done(err)

@@ -10,7 +10,8 @@ import (
 
 // Reset makes a stopped linked clone what it was when it was made: new heads on
 // the layers it was made on. It keeps its identity and its snapshots; its guest
-// boots for the first time again. On an error it is as it was.
+// boots for the first time again, and an instant clone's wakes again. On an error
+// it is as it was.
 func (h *Host) Reset(ctx context.Context, name clade.Name, p clade.Progress) (*clade.Removal, error) {
 	m, release, err := h.holdStopped(ctx, name, "reset")
 	if err != nil {
@@ -24,7 +25,7 @@ func (h *Host) Reset(ctx context.Context, name clade.Name, p clade.Progress) (*c
 	if err := h.chainIntact(ctx, layersOf(disks)...); err != nil {
 		return nil, fileError("reset", "machine "+string(name), err)
 	}
-	r, err := h.replaceHeads(ctx, m, change{disks: disks, record: func(tx *store.Tx) error { return tx.SetMachineID(m.ID, "") }})
+	r, err := h.replaceHeads(ctx, m, change{disks: disks, asleep: m.Clone == clade.Instant, record: func(tx *store.Tx) error { return tx.SetMachineID(m.ID, "") }})
 	return r, fileError("reset", "machine "+string(name), err)
 }
 

@@ -120,6 +120,11 @@ func (h *Host) countMachines(ctx context.Context, list []*clade.Template) error 
 	}
 	tree := lineage.New(l)
 	for _, t := range list {
+		for _, w := range l.Warm {
+			if w.Template == t.Ref() {
+				t.Warm = w
+			}
+		}
 		for _, d := range t.Disks {
 			if d.Slot == 0 {
 				machines, _ := tree.Above(d.Layer)
@@ -161,6 +166,9 @@ func (h *Host) RemoveTemplate(ctx context.Context, ref clade.Ref) (*clade.Remova
 
 // removeUnused deletes the records of all layers that nothing rests on.
 func removeUnused(tx *store.Tx) ([]*clade.Layer, error) {
+	if err := tx.RemoveUnusedWarm(); err != nil {
+		return nil, err
+	}
 	l, err := readLineage(tx)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,11 @@ func (h *Host) Verify(ctx context.Context, spec clade.VerifySpec, p clade.Progre
 			return verdicts, fileError("repair", "layers of home "+h.Dir, err)
 		}
 	}
-	return verdicts, h.damage(damaged)
+	warm, err := h.verifyWarm(ctx, warmUnder(l, spec.Names), p)
+	if err != nil {
+		return verdicts, fileError("verify", "home "+h.Dir, err)
+	}
+	return append(verdicts, warm...), errors.Join(h.damage(damaged), h.warmDamage(warm))
 }
 
 // damage is the error about layers that are not what was sealed, or nil.

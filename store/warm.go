@@ -97,17 +97,25 @@ func (tx *Tx) VerifyWarm(id string, files []clade.WarmFile) error {
 	return err
 }
 
-// Woke records that an instant clone is awake, who it is now and what its kernel
-// drew. Kind Exists where another clone of the warm template drew the same.
-func (tx *Tx) Woke(machine, warm, machineID string, draws []string) error {
+// AddDraws records what the kernel of an instant clone drew. Kind Exists where any
+// other one drew the same.
+func (tx *Tx) AddDraws(warm string, draws []string) error {
 	for _, draw := range draws {
 		if _, err := tx.exec("INSERT INTO draws (draw, warm) VALUES (?,?)", draw, warm); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// Woke records that an instant clone is awake, and who it is now.
+func (tx *Tx) Woke(machine, machineID string) error {
 	_, err := tx.exec("UPDATE machines SET asleep = 0, machine_id = ? WHERE id = ?", machineID, machine)
 	return err
 }
+
+// Asleep returns the machines that are asleep.
+func (tx *Tx) Asleep() ([]*Machine, error) { return tx.machines("WHERE asleep = 1") }
 
 // SetAsleep records whether the machine's next start resumes it from its warm
 // template, which it must have for that.

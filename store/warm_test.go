@@ -30,8 +30,10 @@ func TestWarm(t *testing.T) {
 			tx.AddTemplate(&clade.Template{Name: "t", Version: "1"}), tx.AddWarm(warm("w1")), tx.AddMachine(m))
 	})
 	do("RemoveLayer", clade.InUse, func(tx *store.Tx) error { return tx.RemoveLayer("l") })
-	do("Woke", nil, func(tx *store.Tx) error { return tx.Woke(m.ID, "w1", "id", []string{"a", "b"}) })
-	do("Woke with what another one drew", clade.Exists, func(tx *store.Tx) error { return tx.Woke(m.ID, "w1", "id", []string{"b"}) })
+	do("Woke", nil, func(tx *store.Tx) error {
+		return errors.Join(tx.AddDraws("w1", []string{"a", "b"}), tx.Woke(m.ID, "id"))
+	})
+	do("AddDraws of what another one drew", clade.Exists, func(tx *store.Tx) error { return tx.AddDraws("w1", []string{"b"}) })
 	do("AddWarm of a newer one", nil, func(tx *store.Tx) error { return errors.Join(tx.AddWarm(warm("w2")), tx.RemoveUnusedWarm()) })
 	do("Warm", nil, func(tx *store.Tx) error {
 		list, err := tx.Warm()

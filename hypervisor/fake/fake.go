@@ -36,6 +36,7 @@ const (
 type Driver struct {
 	Deaf    bool                      // guests do not power off when asked
 	Mute    bool                      // no agent answers
+	Dumb    bool                      // guests that are woken do not say who they are
 	Address func(mac string) []string // the addresses the guest with that MAC has; nil: none
 	Version string                    // of the hypervisor: what another one saved cannot be resumed
 

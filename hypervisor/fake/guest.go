@@ -169,6 +169,9 @@ func (g *guest) Exec(_ context.Context, c clade.Command) (*clade.Exit, error) {
 			return g.each(args[1:], func(name string, _ *clade.Exit) error { _, err := g.root.Stat(name); return err })
 		}
 	case "sh":
+		if exit, known := g.script(args, c.Input); known {
+			return exit, nil
+		}
 		var status int
 		if len(args) == 2 && args[0] == "-c" {
 			if _, err := fmt.Sscanf(args[1], "exit %d", &status); err == nil {

@@ -18,6 +18,11 @@ func (h *Home) PlanClone(ctx context.Context, spec clade.CloneSpec) (*clade.Plan
 	if err != nil {
 		return nil, err
 	}
+	if spec.Kind == clade.Instant {
+		if _, layer, err = h.instant(spec, layer); err != nil {
+			return nil, err
+		}
+	}
 	each := linkedSize
 	if spec.Kind == clade.Full {
 		each = h.below(layer)
@@ -52,6 +57,12 @@ func (h *Home) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress
 	if m := h.s.Machines[clade.Name(spec.Source)]; m != nil {
 		layer, stood = h.freeze(m).ID, pause(m)
 	}
+	var warm string
+	if spec.Kind == clade.Instant {
+		if warm, layer, err = h.instant(spec, layer); err != nil {
+			return nil, err
+		}
+	}
 	size := h.below(layer)
 	if spec.Kind == clade.Full && h.s.Knobs.Full > 0 && size > h.s.Knobs.Full {
 		return nil, fail("clone", label, clade.NoSpace, "free some space: clade du", "%v needed, %v free", size, h.s.Knobs.Full)
@@ -64,12 +75,15 @@ func (h *Home) Clone(ctx context.Context, spec clade.CloneSpec, p clade.Progress
 			disk.Layer, disk.Base, disk.Depth, head = layer, layer, len(h.chain(layer)), linkedSize
 		}
 		disks := append([]clade.Disk{disk}, h.data(spec, name)...)
-		m, err := h.add("clone", name, spec.Options, clade.Machine{Clone: spec.Kind, Source: label, User: "debian", Disks: disks})
+		m, err := h.add("clone", name, spec.Options, clade.Machine{Clone: spec.Kind, Warm: warm, Source: label, User: "debian", Disks: disks})
 		if err != nil {
 			return nil, err
 		}
 		h.s.Heads[name] = head
 		h.s.Guests[m.ID] = from.copy()
+		if spec.Kind == clade.Instant {
+			h.boot(m, h.s.Guests[m.ID])
+		}
 		p.Tell(clade.Event{Step: "clone " + string(name), End: true})
 		m = copied(m)
 		m.Pause = stood
@@ -127,6 +141,20 @@ func (h *Home) source(ctx context.Context, spec clade.CloneSpec) (from *guest, l
 		return nil, "", "", fail("clone", "template "+t.Ref().String(), clade.Unproven, "use --accept-twins all", "it is not generalized: clones would share its identity")
 	}
 	return h.s.Guests[t.Disks[0].Layer], t.Disks[0].Layer, "template " + t.Ref().String(), nil
+}
+
+// instant returns the warm template of what is cloned, and the layer its clones rest on.
+func (h *Home) instant(spec clade.CloneSpec, layer string) (warm, warmLayer string, err error) {
+	for _, t := range h.s.Templates {
+		if t.Disks[0].Layer != layer || spec.Source == "" {
+			continue
+		}
+		if w := h.warm(t.Ref()); w != nil {
+			return w.ID, w.Disks[0].Layer, nil
+		}
+		return "", "", h.notWarm("clone", t)
+	}
+	return "", "", fail("clone", spec.Source, clade.Unsupported, "clade template ls shows what there is", "instant clones are made of templates")
 }
 
 func (g *guest) copy() *guest {

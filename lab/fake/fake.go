@@ -44,6 +44,7 @@ type state struct {
 	Templates []*clade.Template                `json:"templates"`
 	Layers    []*clade.Layer                   `json:"layers"`
 	Snapshots []*clade.Snapshot                `json:"snapshots"`
+	Warm      []*clade.Warm                    `json:"warm"`
 	Networks  map[clade.Name]*clade.Network    `json:"networks"`
 	Pools     map[clade.Name]*pooled           `json:"pools"`
 	Guests    map[string]*guest                `json:"guests"` // by the id of a machine or layer

@@ -177,6 +177,7 @@ func (h *Home) Remove(ctx context.Context, name clade.Name) (*clade.Removal, err
 	h.s.Snapshots = slices.DeleteFunc(h.s.Snapshots, func(s *clade.Snapshot) bool { return s.Machine == name })
 	n := h.s.Networks[clade.Name(m.Network)]
 	n.Machines = slices.DeleteFunc(n.Machines, func(other clade.Name) bool { return other == name })
+	h.dropWarm()
 	freed, kept := h.sweep(m.Disks[0].Layer)
 	r.Freed += freed
 	r.Kept = kept

@@ -27,10 +27,7 @@ func (h *Home) Start(ctx context.Context, name clade.Name, o clade.StartOptions,
 		}
 	}
 	p.Tell(clade.Event{Step: "start " + string(name)})
-	m.State, m.PID, m.Reason = clade.Running, 4000+h.next(), ""
-	h.firstBoot(m, g)
-	h.s.Heads[name] += bootWrites
-	h.s.Logs[name] = map[string]string{"console": "Debian GNU/Linux 12 " + string(name) + "\n\x1b[32mlogin:\x1b[0m \n", "qemu": ""}
+	h.boot(m, g)
 	if h.s.Knobs.Rot {
 		for _, l := range h.chain(m.Disks[0].Layer) {
 			h.s.Rotten[l.ID] = true
@@ -38,6 +35,14 @@ func (h *Home) Start(ctx context.Context, name clade.Name, o clade.StartOptions,
 	}
 	p.Tell(clade.Event{Step: "start " + string(name), End: true})
 	return nil
+}
+
+// boot makes a machine run, and an instant clone that is asleep wake.
+func (h *Home) boot(m *clade.Machine, g *guest) {
+	m.State, m.PID, m.Reason, m.Asleep = clade.Running, 4000+h.next(), "", false
+	h.firstBoot(m, g)
+	h.s.Heads[m.Name] += bootWrites
+	h.s.Logs[m.Name] = map[string]string{"console": "Debian GNU/Linux 12 " + string(m.Name) + "\n\x1b[32mlogin:\x1b[0m \n", "qemu": ""}
 }
 
 // firstBoot makes a guest give itself what it lacks.

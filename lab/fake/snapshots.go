@@ -121,6 +121,7 @@ func (h *Home) Reset(_ context.Context, machine clade.Name, _ clade.Progress) (*
 		return nil, fail("reset", "machine "+string(machine), clade.Unsupported, "", "it is no linked clone: it was made on nothing")
 	}
 	disks[0].Layer = disks[0].Base
+	m.Asleep = m.Clone == clade.Instant
 	return h.back(m, disks), nil
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 func (h *Home) lineage() *clade.Lineage {
-	return &clade.Lineage{Layers: slices.Clone(h.s.Layers), Templates: slices.Clone(h.s.Templates), Machines: h.list(), Snapshots: slices.Clone(h.s.Snapshots)}
+	return &clade.Lineage{Layers: slices.Clone(h.s.Layers), Templates: slices.Clone(h.s.Templates), Machines: h.list(), Snapshots: slices.Clone(h.s.Snapshots), Warm: slices.Clone(h.s.Warm)}
 }
 
 // Lineage implements clade.Storage.

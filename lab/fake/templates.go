@@ -77,6 +77,11 @@ func (h *Home) counted(t *clade.Template) *clade.Template {
 	c := *t
 	machines, _ := lineage.New(h.lineage()).Above(t.Disks[0].Layer)
 	c.Machines = len(machines)
+	if w := h.warm(t.Ref()); w != nil {
+		counted := *w
+		counted.Clones = h.clones(w.ID)
+		c.Warm = &counted
+	}
 	return &c
 }
 
@@ -111,6 +116,7 @@ func (h *Home) RemoveTemplate(_ context.Context, ref clade.Ref) (*clade.Removal,
 		return nil, err
 	}
 	h.s.Templates = slices.DeleteFunc(h.s.Templates, func(other *clade.Template) bool { return other == t })
+	h.detach(t.Ref())
 	freed, kept := h.sweep(t.Disks[0].Layer)
 	return &clade.Removal{Removed: "template " + t.Ref().String(), Freed: freed, Kept: kept}, nil
 }

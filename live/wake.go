@@ -1,0 +1,224 @@
+package live
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/identity"
+)
+
+//go:embed wake.sh
+var wakeScript string
+
+//go:embed prepare.sh
+var prepareScript string
+
+const (
+	prepareWait = 5 * time.Minute // zeroes are written to all of its memory
+	wakeWait    = 2 * time.Minute
+	entropySize = 64 // bytes
+)
+
+// renewed are the marks that every wake makes anew, and what it makes them of.
+var renewed = map[string]bool{
+	"machine-id": true, "ssh-host-keys": true, "hostname": true, "hosts": true, "random-seed": true, "cloud-init-instance": true,
+	"cloud-init-seed": true, // the seed is a disk of the machine's own
+	"hostid":          true,
+}
+
+// Prepare makes a running guest ready to be saved and resumed as many. uuid is the
+// firmware's, that the guest was told; table the firmware's table with it.
+// Kinds: Unsupported (the guest lacks a program that wakes need); those of the agent.
+func Prepare(ctx context.Context, g Agent, id uuid.UUID, table []byte) error {
+	offset := ""
+	if at := bytes.Index(table, firmware(id)); at >= 0 {
+		offset = strconv.Itoa(at)
+	}
+	exit, err := execute(ctx, g, prepareWait, clade.Command{Args: []string{"/bin/sh", "-c", prepareScript, "clade-prepare", offset}})
+	if exit != nil && strings.HasPrefix(string(exit.Out), "failed ") {
+		err = unsupported(errors.New(strings.TrimPrefix(firstLine(exit.Out), "failed ")))
+	}
+	if err == nil && firstLine(exit.Out) != "done" {
+		err = unproven("the guest answers %.200q, not done", firstLine(exit.Out))
+	}
+	if err != nil {
+		return explained("prepare", err)
+	}
+	return nil
+}
+
+// Twinned returns the marks that clones of the running guest would share although
+// each of them is woken: conflicts and secrets that no wake makes anew.
+func Twinned(ctx context.Context, g Agent) ([]identity.Finding, error) {
+	var marks []identity.Mark
+	for _, m := range identity.All() {
+		if m.Default && m.Kind != identity.Residue && !renewed[m.Name] {
+			marks = append(marks, m)
+		}
+	}
+	return Read(ctx, g, marks)
+}
+
+// firmware is a UUID as it stands in the firmware's table: its first three parts
+// begin with their last byte (SMBIOS 2.6).
+func firmware(id uuid.UUID) []byte {
+	b := id[:]
+	return append([]byte{b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6]}, b[8:]...)
+}
+
+// A Waking says who a resumed guest is to be.
+type Waking struct {
+	Identity           // without an InstanceID, cloud-init will take it for a new machine
+	UUID     uuid.UUID // the firmware's
+	User     string    // who may log in with Keys
+	Keys     []string  // lines of authorized_keys
+	Seedless bool      // give no entropy. For tests only: siblings are twins then
+	Now      time.Time // zero: the time when it is asked
+}
+
+// A Woken is who a guest is since it woke.
+type Woken struct {
+	MachineID string
+	HostKey   string   // SSH fingerprint; empty where it has no SSH
+	Draws     []string // digests of what its kernel drew
+}
+
+// Wake makes a guest that was resumed a machine of its own, in one command and
+// before it has a network: entropy, of which the kernel must make use at once, then
+// the clock, names, ids and keys; then programs that hold old ones begin anew. What
+// it answers is compared with what was asked. After an error the guest is a twin,
+// and must be ended. Kinds: Invalid, Unproven, Unsupported, Timeout, and the agent's.
+func Wake(ctx context.Context, g Agent, to Waking) (*Woken, error) {
+	if err := to.check(); err != nil {
+		return nil, err
+	}
+	machineID := newMachineID()
+	exit, err := execute(ctx, g, wakeWait, clade.Command{Args: []string{"/bin/sh", "-c", wakeScript, "clade-wake"}, Input: to.orders(machineID)})
+	if err != nil {
+		return nil, explained("re-identify", err)
+	}
+	w, err := to.woken(string(exit.Out), machineID)
+	if err != nil {
+		return nil, explained("re-identify", err)
+	}
+	return w, nil
+}
+
+// orders are the lines that wake.sh reads.
+func (to Waking) orders(machineID string) []byte {
+	var b bytes.Buffer
+	say := func(key, value string) { fmt.Fprintf(&b, "%s %s\n", key, value) }
+	if !to.Seedless {
+		entropy := make([]byte, entropySize)
+		_, _ = rand.Read(entropy) // never fails: crypto/rand
+		say("entropy", hex.EncodeToString(entropy))
+	}
+	now := to.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	say("time", fmt.Sprintf("%d.%06d", now.Unix(), now.Nanosecond()/1000))
+	say("hostname", string(to.Hostname))
+	say("machine-id", machineID)
+	say("boot-id", uuid.NewString())
+	say("uuid", to.UUID.String())
+	say("dmi", octal(firmware(to.UUID)))
+	if to.InstanceID != "" {
+		say("instance-id", to.InstanceID)
+	}
+	if len(to.Keys) > 0 {
+		say("user", to.User)
+	}
+	for _, key := range to.Keys {
+		say("key", strings.TrimSpace(key))
+	}
+	return b.Bytes()
+}
+
+// octal writes bytes as printf's %b takes them.
+func octal(data []byte) string {
+	var b strings.Builder
+	for _, c := range data {
+		fmt.Fprintf(&b, `\0%03o`, c)
+	}
+	return b.String()
+}
+
+var userForm = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+
+func (to Waking) check() error {
+	if err := to.Identity.check(); err != nil {
+		return err
+	}
+	invalid := func(format string, args ...any) error {
+		return &clade.Error{Op: "re-identify", On: "guest " + string(to.Hostname), Kind: clade.Invalid, Err: fmt.Errorf(format, args...)}
+	}
+	if len(to.Keys) > 0 && !userForm.MatchString(to.User) {
+		return invalid("%.60q is nobody who can log in", to.User)
+	}
+	for i, key := range to.Keys {
+		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key)); err != nil || strings.ContainsAny(strings.TrimSpace(key), "\r\n\x00") {
+			return invalid("SSH key %d is not a public key", i+1)
+		}
+	}
+	return nil
+}
+
+var drawForm = regexp.MustCompile(`^[0-9a-f -]{36,128}$`)
+
+// woken reads the guest's answer, of which nothing is believed that was not asked for.
+func (to Waking) woken(said, machineID string) (*Woken, error) {
+	w := &Woken{}
+	var done bool
+	var is, name string
+	for line := range strings.Lines(said) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch key {
+		case "failed":
+			return nil, unproven("%.100q failed in the guest", value)
+		case "draw", "uuid":
+			if !drawForm.MatchString(value) {
+				return nil, unproven("the guest drew %.100q", value)
+			}
+			sum := sha256.Sum256([]byte(value))
+			w.Draws = append(w.Draws, hex.EncodeToString(sum[:]))
+		case "host-key":
+			key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(value))
+			if err != nil {
+				return nil, unproven("the guest's host key is none")
+			}
+			w.HostKey = ssh.FingerprintSHA256(key)
+			w.Draws = append(w.Draws, w.HostKey)
+		case "machine-id":
+			is = value
+		case "hostname":
+			name = value
+		case "done":
+			done = true
+		}
+	}
+	switch {
+	case !done || len(w.Draws) < 2:
+		return nil, unproven("the guest did not come to its end: %.200q", said)
+	case is != machineID:
+		return nil, unproven("the guest's machine-id is %.60q, want %s", is, machineID)
+	case name != string(to.Hostname):
+		return nil, unproven("the guest is called %.60q, want %s", name, to.Hostname)
+	}
+	w.MachineID = machineID
+	return w, nil
+}
