@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -44,11 +43,11 @@ var renewed = map[string]bool{
 // firmware's, that the guest was told; table the firmware's table with it.
 // Kinds: Unsupported (the guest lacks a program that wakes need); those of the agent.
 func Prepare(ctx context.Context, g Agent, id uuid.UUID, table []byte) error {
-	offset := ""
-	if at := bytes.Index(table, firmware(id)); at >= 0 {
-		offset = strconv.Itoa(at)
+	var parts string
+	if before, after, found := bytes.Cut(table, firmware(id)); found {
+		parts = octal(before) + "\n" + octal(after) + "\n"
 	}
-	exit, err := execute(ctx, g, prepareWait, clade.Command{Args: []string{"/bin/sh", "-c", prepareScript, "clade-prepare", offset}})
+	exit, err := execute(ctx, g, prepareWait, clade.Command{Args: []string{"/bin/sh", "-c", prepareScript, "clade-prepare"}, Input: []byte(parts)})
 	if exit != nil && strings.HasPrefix(string(exit.Out), "failed ") {
 		err = unsupported(errors.New(strings.TrimPrefix(firstLine(exit.Out), "failed ")))
 	}

@@ -92,6 +92,10 @@ func (a *args) machine(s hypervisor.Spec, code string) {
 	if s.Accelerator == "kvm" {
 		cpu, accel = "host", "kvm"
 	}
+	if s.Memory != nil && s.Memory.State != "" && accel != "kvm" {
+		// What is translated of a guest is memory of its own, up to a gigabyte of it.
+		accel += fmt.Sprintf(",tb-size=%d", min(max(s.Hardware.Memory/8, translated), 4*translated)/clade.MiB)
+	}
 	if s.Memory != nil {
 		machine += ",memory-backend=" + memoryID
 		a.memory(*s.Memory, s.Hardware.Memory)
@@ -116,6 +120,9 @@ func (a *args) machine(s hypervisor.Spec, code string) {
 	// No screen: a Debian guest under TCG spends a sixth more on its boot with one.
 	a.add("-display", "none")
 }
+
+// translated is the least room for what is translated of an instant clone's programs.
+const translated = 64 * clade.MiB
 
 // memoryID is the name of a memory that is a file.
 const memoryID = "ram"
