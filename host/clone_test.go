@@ -112,7 +112,7 @@ func TestRefusals(t *testing.T) {
 		"bad source":           {clone(clade.CloneSpec{Source: "../x", Names: a}), clade.Invalid, "not a valid name"},
 		"machine, unproven":    {clone(clade.CloneSpec{Source: "m", Names: a}), clade.Unproven, "not generalized"},
 		"template, unproven":   {clone(clade.CloneSpec{Source: "raw:1", Names: a}), clade.Unproven, "not generalized"},
-		"unknown kind":         {clone(clade.CloneSpec{Source: "t", Names: a, Kind: "instant"}), clade.Unsupported, "instant"},
+		"unknown kind":         {clone(clade.CloneSpec{Source: "t", Names: a, Kind: "crystal"}), clade.Unsupported, "crystal"},
 		"unknown network":      {clone(clade.CloneSpec{Source: "t", Names: a, Options: clade.Options{Network: "lan"}}), clade.NotFound, "network lan"},
 		"bad bridge":           {clone(clade.CloneSpec{Source: "t", Names: a, Options: clade.Options{Network: "bridge:a/b"}}), clade.Invalid, "bridge"},
 		"address off network":  {clone(clade.CloneSpec{Source: "t", Names: a, Options: clade.Options{IP: "10.1.2.3"}}), clade.Invalid, "10.1.2.3"},
