@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/clade-vm/clade"
@@ -312,6 +313,10 @@ func (h *Host) instantBase(ctx context.Context, b *base, spec clade.CloneSpec) e
 	if b.template == nil {
 		return &clade.Error{Op: "clone", On: b.source, Kind: clade.Unsupported, Err: errors.New("instant clones are made of templates"),
 			Hint: "make one of it: clade template create NAME --from " + spec.Source}
+	}
+	if strings.HasPrefix(spec.Network, bridgePrefix) {
+		return &clade.Error{Op: "clone", On: b.source, Kind: clade.Unsupported, Err: errors.New("an instant clone cannot be plugged into a bridge"),
+			Hint: "use a user network, or make linked clones"}
 	}
 	if err := h.countMachines(ctx, []*clade.Template{b.template}); err != nil {
 		return err

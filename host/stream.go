@@ -67,7 +67,7 @@ func (h *Host) agree(ctx context.Context, m *store.Machine, r *clade.Removal) er
 			}
 		}
 		if !rests && m.Clone == clade.Linked {
-			if err := tx.SetSource(m.ID, clade.Full, m.Source); err != nil {
+			if err := errors.Join(tx.SetSource(m.ID, clade.Full, m.Source), tx.LeaveWarm(m.ID)); err != nil {
 				return err
 			}
 		}

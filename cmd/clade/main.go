@@ -21,6 +21,10 @@ import (
 // version is set by the linker.
 var version = "devel"
 
+// seedless is set by the linker in the counter-proof of the lab's tests only: it
+// makes instant clones twins.
+var seedless string
+
 func main() {
 	if guest.Boots() {
 		guest.Main()

@@ -59,8 +59,9 @@ func open(ctx context.Context, dir string, log *slog.Logger) (*host.Host, error)
 		BuildDisk: func(ctx context.Context, r *recipe.Recipe, dst string, p clade.Progress) error {
 			return debian.Build(ctx, debian.Options{Recipe: r, Dst: dst, Work: filepath.Dir(dst), Log: dst + ".log"}, p)
 		},
-		Checks: func(ctx context.Context, p clade.Progress) []clade.Check { return checks(ctx, driver, vm, p) },
-		Self:   []string{self, "--home", dir},
+		Checks:   func(ctx context.Context, p clade.Progress) []clade.Check { return checks(ctx, driver, vm, p) },
+		Seedless: seedless != "",
+		Self:     []string{self, "--home", dir},
 	})
 }
 
