@@ -164,8 +164,21 @@ func (h *Host) makeMembers(ctx context.Context, record *store.Pool, count int, p
 	return err
 }
 
-// startMember starts a machine, whatever it did before.
+// startMember starts a machine. One that runs although it is asleep was left by a
+// command that died while it woke it, and is ended first.
 func (h *Host) startMember(ctx context.Context, m *member, p clade.Progress) error {
+	if m.record.Asleep {
+		now, release, err := h.hold(ctx, m.record.Name, "start")
+		if err != nil {
+			return err
+		}
+		if now.Asleep {
+			err = h.Driver.Kill(ctx, h.place(now.ID))
+		}
+		if release(); err != nil {
+			return err
+		}
+	}
 	return h.Start(ctx, m.record.Name, clade.StartOptions{}, p)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/host"
 	"github.com/clade-vm/clade/hypervisor/fake"
+	"github.com/clade-vm/clade/store"
 )
 
 // mute opens a home whose guests do not answer.
@@ -138,5 +139,31 @@ func TestSecondControllerStandsBy(t *testing.T) {
 	stopSecond()
 	if err := errors.Join(<-ended, <-ended); err != nil {
 		t.Error(err)
+	}
+}
+
+// A machine that runs although it is asleep was being woken by a command that died:
+// it may be its siblings' twin, so it is ended, and nobody gets that run of it.
+func TestHalfWokenMachineIsNotHandedOut(t *testing.T) {
+	t.Parallel()
+	h, dir := pooled(t, clade.PoolSpec{Size: 1})
+	must(t, h, "kill p-1")
+	must(t, h, "start p-1")
+	before := machineOf(t, h, "p-1")
+	db, err := store.Open(ctx, filepath.Join(dir, "clade.db"))
+	if err == nil {
+		err = errors.Join(db.Write(ctx, func(tx *store.Tx) error { return tx.SetAsleep(before.ID, true) }), db.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Reconcile(ctx, "p", nil); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := h.Claim(ctx, clade.ClaimSpec{Pool: "p", Person: "anna"}); !errors.Is(err, clade.Busy) {
+		t.Errorf("anna got %+v, %v", c, err)
+	}
+	if m, err := h.Machine(ctx, "p-1"); err == nil && m.PID == before.PID {
+		t.Errorf("it runs on: %+v", m)
 	}
 }

@@ -68,7 +68,9 @@ func runOf(s hypervisor.Status) string { return fmt.Sprintf("%d@%d", s.PID, s.Si
 
 // known is what the plan is made of: the record of a member and what it does now.
 func (m *member) known(s hypervisor.Status, now time.Time) pool.Member {
-	k := pool.Member{Name: m.record.Name, Template: strings.TrimPrefix(m.record.Source, "template "), Running: s.State != clade.Stopped,
+	// An instant clone that runs asleep is one whose waking was cut short: it is nobody
+	// yet, or a twin, and has to be started again.
+	k := pool.Member{Name: m.record.Name, Template: strings.TrimPrefix(m.record.Source, "template "), Running: s.State != clade.Stopped && !m.record.Asleep,
 		Claimed: m.claim != nil, Due: pool.Due(m.Due)}
 	k.Proven = k.Running && m.Proven == runOf(s)
 	switch {
@@ -90,7 +92,7 @@ func (h *Host) goal(ctx context.Context, p *store.Pool, now time.Time) (pool.Goa
 	g := pool.Goal{Size: schedule.Size(now, p.Size), Spares: p.Spares, Template: p.Template.String(), Room: pool.MaxSize,
 		Patience: time.Duration(p.Patience), Grace: grace, Unavailable: p.MaxUnavailable,
 		Forced: !p.Deadline.IsZero() && !now.Before(p.Deadline), Remade: p.Policy == clade.Recreate,
-		Renewed: p.Policy == clade.Recreate || p.Kind == clade.Full,
+		Renewed: p.Policy == clade.Recreate || p.Kind == clade.Full || p.Kind == clade.Instant && p.Policy != clade.Keep,
 		Held:    pool.Waits(p.Retry, now)}
 	if t, err := h.Template(ctx, p.Template); err == nil {
 		cpus, memory, disk := sizeOf(p.PoolSpec, t)
