@@ -305,3 +305,23 @@ func TestPlanRemoval(t *testing.T) {
 		t.Errorf("a plan changed the home: %v, %v", l, err)
 	}
 }
+
+// TestUsageHoldsAfterwards: what a command says of the home is so when it has ended;
+// the database's own files do not come and go with it.
+func TestUsageHoldsAfterwards(t *testing.T) {
+	h, dir := home(t)
+	must(t, h, "linked t c")
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		h := open(t, dir)
+		u := usage(t, h)
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if want := du(t, dir); u.Allocated != want {
+			t.Errorf("the command said %d, when it had ended du says %d", u.Allocated, want)
+		}
+	}
+}
