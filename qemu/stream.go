@@ -120,6 +120,9 @@ func streamBegin(ctx context.Context, c *qmp.Client, slot int, rest hypervisor.R
 	if rest.Below > len(below) {
 		return nil, invalid(fmt.Sprintf("disk %d", slot), "it rests on %d files, not on %d", len(below), rest.Below)
 	}
+	if err := mayCopyOnRead(ctx, c, heads[slot].node); err != nil {
+		return nil, err
+	}
 	if rest.Below > 0 {
 		begin["base-node"], begin["backing-file"] = below[rest.Below-1], rest.Name
 	}
@@ -152,6 +155,39 @@ func findJob(ctx context.Context, c *qmp.Client, id string) (*job, error) {
 		}
 	}
 	return nil, nil
+}
+
+// mayCopyOnRead refuses to stream into an image with subclusters in a QEMU before
+// 8.1: its copy-on-read reads past a subcluster and ends in an assertion
+// (bdrv_co_do_copy_on_readv: skip_bytes < pnum), and the guest with it.
+func mayCopyOnRead(ctx context.Context, c *qmp.Client, node string) error {
+	var major, minor int
+	_, _ = fmt.Sscanf(c.Version(), "%d.%d", &major, &minor)
+	if major > 8 || major == 8 && minor >= 1 {
+		return nil
+	}
+	var devices []struct {
+		Inserted struct {
+			Node  string `json:"node-name"`
+			Image struct {
+				Specific struct {
+					Data struct {
+						ExtendedL2 bool `json:"extended-l2"`
+					} `json:"data"`
+				} `json:"format-specific"`
+			} `json:"image"`
+		} `json:"inserted"`
+	}
+	if err := c.Execute(ctx, "query-block", nil, &devices); err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if d.Inserted.Node == node && d.Inserted.Image.Specific.Data.ExtendedL2 {
+			return &clade.Error{Kind: clade.Unsupported, Err: fmt.Errorf("QEMU %s would end the guest: it cannot copy into subclusters while that runs", c.Version()),
+				Hint: "stop the machine first; or use QEMU 8.1 or newer"}
+		}
+	}
+	return nil
 }
 
 // nodesBelow returns the block nodes that a node rests on, from the top down. Files'

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -149,6 +150,31 @@ func TestStreamGivenUp(t *testing.T) {
 	}
 	if below, _, err := qcow2.Backing(heads[1]); err != nil || below != "" {
 		t.Errorf("the head rests on %q (%v)", below, err)
+	}
+}
+
+// TestNoStreamIntoSubclusters: a QEMU that dies of it is not asked to.
+func TestNoStreamIntoSubclusters(t *testing.T) {
+	d, p := qemu.New(qemu.Config{}), place(t)
+	s := spec(t, t.TempDir())
+	head := filepath.Join(t.TempDir(), "head.qcow2")
+	if err := qcow2.WriteOverlay(head, qcow2.Overlay{Virtual: clade.MiB, Backing: s.Disks[1].Path, BackingFormat: "qcow2"}); err != nil {
+		t.Fatal(err)
+	}
+	s.Disks[1].Path = head
+	if err := d.Start(t.Context(), p, s); err != nil {
+		t.Fatal(err)
+	}
+	version, err := d.Version(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Stream(t.Context(), p, nothing, func(int64, int64) {})
+	if old := strings.HasPrefix(version, "7.") || strings.HasPrefix(version, "8.0"); old != errors.Is(err, clade.Unsupported) {
+		t.Errorf("QEMU %s: Stream = %v", version, err)
+	}
+	if st := status(t, d, p); st.State != clade.Running {
+		t.Errorf("the machine is %+v", st)
 	}
 }
 
