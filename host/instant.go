@@ -145,9 +145,14 @@ func (k *waker) identify(ctx context.Context, m *store.Machine) (*live.Woken, er
 	return woken, err
 }
 
-// userDataScript has cloud-init do for a woken machine what it does for a new one.
+// userDataScript has cloud-init do for a woken machine what it does for a new one:
+// it forgets what it did and knew before, and reads the seed as it is now.
 const userDataScript = `export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-cloud-init init --local && cloud-init init && cloud-init modules --mode=config && cloud-init modules --mode=final`
+exec 3>&1 >/dev/null 2>&1
+cloud-init clean && rm -rf /run/cloud-init/.instance-id /run/cloud-init/sem /run/cloud-init/result.json || exit
+blockdev --flushbufs /dev/disk/by-label/cidata /dev/disk/by-label/CIDATA
+cloud-init init --local && cloud-init init && cloud-init modules --mode=config && cloud-init modules --mode=final || exit
+cat /var/lib/cloud/data/instance-id >&3`
 
 // userData has the machine's own cloud-init user data applied, if it has some.
 func (k *waker) userData(ctx context.Context, m *store.Machine, p clade.Progress) error {
@@ -165,6 +170,10 @@ func (k *waker) userData(ctx context.Context, m *store.Machine, p clade.Progress
 	if err == nil && exit.Status != 0 {
 		err = &clade.Error{Op: "apply", On: "user data", Kind: clade.Invalid, Err: fmt.Errorf("cloud-init ended with status %d: %.200q", exit.Status, exit.Err),
 			Hint: "try it with a linked clone, and look: clade logs"}
+	}
+	if err == nil && strings.TrimSpace(string(exit.Out)) != m.Identity.InstanceID {
+		err = &clade.Error{Op: "apply", On: "user data", Kind: clade.Unsupported, Err: fmt.Errorf("cloud-init took the machine for instance %.60q", exit.Out),
+			Hint: "make a linked clone"}
 	}
 	p.Tell(clade.Event{Step: step, End: true})
 	return err

@@ -112,7 +112,9 @@ fi
 rm -rf /var/log/journal/* /run/log/journal/* || fail journal
 
 if [ -d /etc/ssh ] && [ -x /usr/bin/ssh-keygen ]; then
+	umask 022 # for the public one; the other is 0600 in any case
 	ssh-keygen -q -t ed25519 -N '' -C "root@$hostname" -f /etc/ssh/ssh_host_ed25519_key || fail ssh-keygen
+	umask 077
 	read -r type key _ </etc/ssh/ssh_host_ed25519_key.pub && echo "host-key $type $key" || fail host-key
 fi
 # listener prints the number of the socket that waits for SSH.
