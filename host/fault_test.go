@@ -58,6 +58,10 @@ var ordeals = []ordeal{
 	{"verify home", nil, nil},
 }
 
+// suffering makes the home in which the ordeals are.
+var suffering = []string{"build m1 96", "write m1 3 20 7", "template m1 t:1", "write m1 0 30 8", "template m1 t:2", "linked t:1 c1 r1",
+	"start r1", "linked t:2 c2", "write c2 4 5 6", "export c2 b1.clade", "untested c2 v:1", "export v:1 b2.clade", "untemplate v:1", "rm c2"}
+
 // errorsOf are the errors that a call may end with.
 func errorsOf(c call) []syscall.Errno {
 	switch c.name {
@@ -135,12 +139,9 @@ func TestFaults(t *testing.T) {
 			}
 		})
 		workers.Go(func() {
-			for _, act := range []string{"build m1 96", "write m1 3 20 7", "template m1 t:1", "write m1 0 30 8", "template m1 t:2", "linked t:1 c1 r1",
-				"start r1", "linked t:2 c2", "write c2 4 5 6", "export c2 b1.clade", "untested c2 v:1", "export v:1 b2.clade", "untemplate v:1", "rm c2"} {
-				if err := r.step(act); err != nil {
-					t.Error(err)
-					return
-				}
+			if err := r.steps(suffering); err != nil {
+				t.Error(err)
+				return
 			}
 			for i := next.Add(1) - 1; i < int64(len(ordeals)); i = next.Add(1) - 1 {
 				if !strings.Contains(ordeals[i].act, *ordealsWith) {
