@@ -115,7 +115,7 @@ func (h *Host) generalizeLayer(ctx context.Context, spec clade.GeneralizeSpec, p
 	}
 	t.Attestation = layers[0].Attestation
 	t.Disks = []clade.TemplateDisk{{Layer: layers[0].ID, Virtual: layer.Virtual}}
-	if err := h.placeMachines(ctx, op, layers, nil, func(tx *store.Tx) error { return tx.AddTemplate(t) }); err != nil {
+	if err := h.placeMachines(ctx, op, layers, nil, func(tx *store.Tx) error { return addNewest(tx, t) }); err != nil {
 		return nil, fileError("create", "template "+ref.String(), err)
 	}
 	return generalization(on, "template "+ref.String(), report)

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,7 +60,7 @@ func (h *Host) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 	for i, l := range layers {
 		t.Disks[i].Layer, t.Attestation = l.ID, l.Attestation
 	}
-	if err := h.placeMachines(ctx, op, layers, nil, func(tx *store.Tx) error { return tx.AddTemplate(t) }); err != nil {
+	if err := h.placeMachines(ctx, op, layers, nil, func(tx *store.Tx) error { return addNewest(tx, t) }); err != nil {
 		return nil, fileError("create", "template "+ref.String(), err)
 	}
 	made, err := h.Template(ctx, ref)
@@ -67,6 +68,19 @@ func (h *Host) CreateTemplate(ctx context.Context, spec clade.TemplateSpec, p cl
 		made.Pause = frozen.Pause
 	}
 	return made, done(err)
+}
+
+// addNewest records a template as the newest of its name, which the order of their
+// times says: also where the clock was set back since the last one.
+func addNewest(tx *store.Tx, t *clade.Template) error {
+	last, err := tx.Template(clade.Ref{Name: t.Name})
+	if err != nil && !errors.Is(err, clade.NotFound) {
+		return err
+	}
+	if err == nil && !t.Created.After(last.Created) {
+		t.Created = last.Created.Add(1)
+	}
+	return tx.AddTemplate(t)
 }
 
 // newVersion fills in the next version, or refuses one that is there.

@@ -44,10 +44,12 @@ func (tx *Tx) Snapshots(machine string) ([]*clade.Snapshot, error) {
 	return list, err
 }
 
-// AddSnapshot records a snapshot of the machine with that id. Kind Exists.
+// AddSnapshot records a snapshot of the machine with that id: its last one, also
+// where the clock was set back since the one before. Kind Exists.
 func (tx *Tx) AddSnapshot(machine string, s *clade.Snapshot) error {
-	_, err := tx.exec("INSERT INTO snapshots (machine, name, clone, source, created) VALUES (?,?,?,?,?)",
-		machine, string(s.Name), string(s.Clone), s.Source, s.Created.UnixNano())
+	_, err := tx.exec(`INSERT INTO snapshots (machine, name, clone, source, created) VALUES (?,?,?,?,
+			max(?, coalesce((SELECT max(created) + 1 FROM snapshots WHERE machine = ?), 0)))`,
+		machine, string(s.Name), string(s.Clone), s.Source, s.Created.UnixNano(), machine)
 	if clade.KindOf(err) == clade.Exists {
 		return &clade.Error{Op: "create", On: "snapshot " + string(s.Name) + " of machine " + string(s.Machine), Kind: clade.Exists,
 			Hint: "choose another name, or remove it: clade snapshot rm " + string(s.Machine) + " " + string(s.Name)}
