@@ -27,33 +27,37 @@ import (
 // can promote a running machine.
 func attacked(dir string) host.Config {
 	c := config(dir)
-	c.Driver, c.Appliance = streaming{fake.New()}, eraser{}
+	c.Driver, c.Appliance = copying{fake.New()}, eraser{}
 	c.BuildDisk = func(_ context.Context, r *recipe.Recipe, dst string, _ clade.Progress) error {
 		return qcow2.WriteOverlay(dst, qcow2.Overlay{Virtual: r.Size})
 	}
 	return c
 }
 
-// streaming adds to the fake driver what QEMU's block-stream does, by qemu-img.
-type streaming struct{ *fake.Driver }
+// copying adds to the fake driver what QEMU's block-stream does, by qemu-img.
+type copying struct{ *fake.Driver }
 
-func (d streaming) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, _ func(done, total int64)) error {
+var _ hypervisor.Streamer = copying{}
+
+func (d copying) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, tell func(done, total int64)) error {
 	heads, err := d.Heads(ctx, p)
 	if err != nil {
 		return err
 	}
-	for i, head := range heads {
-		if onto[i].Below == 1 {
+	for slot, rest := range onto {
+		if rest.Below == 1 {
 			continue
 		}
-		rebase := exec.CommandContext(ctx, "qemu-img", "rebase", "-f", "qcow2", "-b", onto[i].Name, "-F", "qcow2", head)
-		if onto[i].Name == "" {
-			rebase.Args = []string{"qemu-img", "rebase", "-f", "qcow2", "-b", "", head}
+		args := []string{"rebase", "-f", "qcow2", "-b", rest.Name, heads[slot]}
+		if rest.Name != "" {
+			args = append([]string{"rebase", "-F", "qcow2"}, args[1:]...)
 		}
+		rebase := exec.CommandContext(ctx, "qemu-img", args...)
 		rebase.Stderr = os.Stderr // whoever waits for a killed command waits for this one too
 		if err := rebase.Run(); err != nil {
 			return err
 		}
+		tell(1, 1)
 	}
 	return nil
 }
@@ -159,8 +163,8 @@ func choose(w *world, r [4]uint32) string {
 		starting(m), "kill " + m, "kill " + m,
 		fmt.Sprintf("snapshot %s s%d", m, r[3]%3), "restore " + m + " " + pick(kept, r[3]), "restore " + m + " " + pick(kept, r[3]), "unsnapshot " + m + " " + pick(kept, r[3]),
 		"reset " + m, "reset " + m, "rebase " + m + " " + t, "rebase " + m + " " + t, "undo " + m, "confirm " + m,
-		"promote " + m, "promote " + m, "generalize " + m,
-		"export " + m + " " + bundle, "export " + t + " " + bundle, fmt.Sprintf("import i%d %s", r[2]%4, bundle), fmt.Sprintf("import i%d %s", r[2]%4, bundle),
+		"promote " + m, "promote " + m, "compact " + m, "compact " + m, "generalize " + m,
+		exporting(w, m) + " " + bundle, "export " + t + " " + bundle, fmt.Sprintf("import i%d %s", r[2]%4, bundle), fmt.Sprintf("import i%d %s", r[2]%4, bundle),
 		"rm " + m, "rm " + m, "untemplate " + t, "collect home", "verify home",
 	}, r[0])
 }
@@ -171,6 +175,14 @@ func starting(m string) string {
 		return "kill " + m
 	}
 	return "start " + m
+}
+
+// exporting exports machines of which the model knows what an import goes back to.
+func exporting(w *world, m string) string {
+	if machine := w.machines[clade.Name(m)]; machine != nil && machine.vague {
+		return "kill " + m
+	}
+	return "export " + m
 }
 
 func writing(m string, r [4]uint32) string {

@@ -48,6 +48,7 @@ var ordeals = []ordeal{
 	{"confirm c1", []string{"rebase c1 t:2"}, []string{"confirm c1", "rebase c1 t:1", "confirm c1"}},
 	{"promote c1", []string{"write c1 0 20 5"}, []string{"rm c1", "linked t:1 c1"}},
 	{"promote r1", []string{"write r1 0 20 5"}, []string{"kill r1", "rm r1", "linked t:1 r1", "start r1"}},
+	{"compact c1", []string{"write c1 0 20 5", "snapshot c1 s", "write c1 3 9 6", "unsnapshot c1 s"}, []string{"reset c1"}},
 	{"generalize c1", []string{"write c1 0 20 5"}, []string{"reset c1"}},
 	{"export c1 b9.clade", []string{"write c1 0 20 5"}, []string{"delete b9.clade", "reset c1"}},
 	{"import x b1.clade", nil, []string{"rm x"}},

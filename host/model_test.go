@@ -130,6 +130,9 @@ func (r *rig) step(act string) error {
 	if got := clade.KindOf(err); got != want {
 		return fmt.Errorf("its kind is %q, the model says %q: %w", got, want, err)
 	}
+	if err := r.learn(r.model); err != nil {
+		return err
+	}
 	for _, word := range strings.Fields(act)[1:] {
 		if m := r.model.machines[clade.Name(word)]; m != nil {
 			head, err := r.head(clade.Name(word))
@@ -171,7 +174,7 @@ func (r *rig) head(name clade.Name) (string, error) {
 	}
 	if err == nil && m.State == clade.Running {
 		place := hypervisor.Place{Dir: filepath.Join(r.dir, "machines", m.ID), Run: filepath.Join(r.dir, "run", m.ID)}
-		if files, err = r.h.Driver.(streaming).Heads(ctx, place); err == nil && !strings.HasPrefix(files[0], place.Dir) {
+		if files, err = r.h.Driver.(copying).Heads(ctx, place); err == nil && !strings.HasPrefix(files[0], place.Dir) {
 			err = fmt.Errorf("machine %s runs on %v", name, files)
 		}
 	}
@@ -184,6 +187,9 @@ func (r *rig) head(name clade.Name) (string, error) {
 // same checks that the home is what a world says: machines, templates and
 // snapshots, what each of them reads, and no file more.
 func (r *rig) same(w *world) error {
+	if err := r.learn(w); err != nil {
+		return err
+	}
 	if err := r.alike(w); err != nil {
 		return err
 	}
@@ -215,6 +221,18 @@ func (r *rig) same(w *world) error {
 		}
 	}
 	return r.accounts()
+}
+
+// learn tells the model which machines rest on nothing since they were compacted:
+// layers that only one machine needs are merged into its head, and the model has none.
+func (r *rig) learn(w *world) error {
+	machines, err := r.h.Machines(ctx)
+	for _, is := range machines {
+		if m := w.machines[is.Name]; m != nil && m.vague {
+			m.rests = is.Disks[0].Layer != ""
+		}
+	}
+	return err
 }
 
 // alike compares all but the contents.

@@ -86,7 +86,11 @@ func (h *Host) promoteStopped(ctx context.Context, m *store.Machine, p clade.Pro
 	}
 	return h.replaceHeads(ctx, m, change{disks: onNothing(m), prepare: flatten,
 		record: func(tx *store.Tx) error {
-			return errors.Join(tx.SetSource(m.ID, clade.Full, m.Source), tx.LeaveWarm(m.ID))
+			err := tx.LeaveWarm(m.ID)
+			if m.Clone == clade.Linked { // a machine that is no clone does not become one
+				err = errors.Join(err, tx.SetSource(m.ID, clade.Full, m.Source))
+			}
+			return err
 		}})
 }
 

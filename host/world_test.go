@@ -23,6 +23,7 @@ type modelMachine struct {
 	moment
 	below content // what the layer right below the head reads, where it rests on one
 	rests bool
+	vague bool // below is not known: what it rests on is another since it was compacted
 	runs  bool
 	kept  map[clade.Name]moment // its snapshots
 }
@@ -68,7 +69,9 @@ const erased = 0xee
 func generalized(c content) content { return c.with(0, 1, erased).of(len(c)) }
 
 // freeze is what happens to a machine that others are to rest on.
-func (m *modelMachine) freeze() { m.below, m.rests = m.disk, true }
+func (m *modelMachine) freeze() { m.restOn(m.disk) }
+
+func (m *modelMachine) restOn(below content) { m.below, m.rests, m.vague = below, true, false }
 
 // apply does one act in the model and returns the kind of error that it must end
 // with. After an error nothing else has changed, but that it may have been frozen.
@@ -212,7 +215,8 @@ var changing = map[string]func(w *world, m *modelMachine, words []string) clade.
 		if !m.based {
 			return clade.Unsupported
 		}
-		m.disk, m.below, m.rests = m.base.of(len(m.disk)), m.base.of(len(m.disk)), true
+		m.disk = m.base.of(len(m.disk))
+		m.restOn(m.disk)
 		return ""
 	}),
 	"rebase": stopped(func(w *world, m *modelMachine, words []string) clade.Kind {
@@ -231,7 +235,8 @@ var changing = map[string]func(w *world, m *modelMachine, words []string) clade.
 		m.freeze()
 		m.keep("before-rebase")
 		m.disk = t.disk.of(max(len(t.disk), len(m.disk)))
-		m.below, m.base, m.kind = m.disk, t.disk, clade.Linked
+		m.restOn(m.disk)
+		m.base, m.kind = t.disk, clade.Linked
 		return ""
 	}),
 	"undo": stopped(func(_ *world, m *modelMachine, _ []string) clade.Kind {
@@ -245,7 +250,14 @@ var changing = map[string]func(w *world, m *modelMachine, words []string) clade.
 		if !m.rests {
 			return clade.Unsupported
 		}
-		m.rests, m.based, m.kind, m.below, m.base = false, false, clade.Full, nil, nil
+		m.rests, m.based, m.vague, m.below, m.base = false, false, false, nil, nil
+		if m.kind == clade.Linked {
+			m.kind = clade.Full
+		}
+		return ""
+	},
+	"compact": func(_ *world, m *modelMachine, _ []string) clade.Kind {
+		m.vague = true // what it rests on is another, what it reads is not
 		return ""
 	},
 	"generalize": stopped(func(_ *world, m *modelMachine, _ []string) clade.Kind {
@@ -344,7 +356,8 @@ func (m *modelMachine) goBack(name clade.Name) clade.Kind {
 	if !there {
 		return clade.NotFound
 	}
-	m.moment, m.below, m.rests = was, was.disk, true
+	m.moment = was
+	m.restOn(was.disk)
 	return ""
 }
 
