@@ -11,7 +11,7 @@ PACKAGES := qemu-system-x86 qemu-utils mmdebstrap uidmap gpgv debian-archive-key
 # What its tests need besides.
 TEST_PACKAGES := $(PACKAGES) e2fsprogs xfsprogs btrfs-progs lvm2 dosfstools mtools fdisk ipxe-qemu docker-registry
 
-.PHONY: lab setup setup-test build test test-unit test-integration test-lab test-masters soak bench release clean
+.PHONY: lab setup setup-test build test test-unit test-integration test-model test-lab test-masters soak bench release clean
 
 lab: setup build
 	bin/clade lab
@@ -45,6 +45,10 @@ test-unit:
 
 test-integration:
 	go test -tags integration -timeout 30m ./...
+
+# Random acts against a model of the home, for a long time; FLAGS="-seed N" repeats.
+test-model:
+	go test -tags integration -timeout 3h -v -run 'TestModel$$' ./host -sequences 2000 -seed $$(date +%s) $(FLAGS)
 
 test-lab:
 	go test -tags lab -timeout 60m -v -run Lab ./cmd/clade
