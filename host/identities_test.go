@@ -328,7 +328,8 @@ func boot(t *testing.T, h *host.Host, dir, name string) {
 	}
 	defer f.Close()
 	table := make([]byte, 8)
-	if _, err := f.ReadAt(table, 40); err == nil { // where the L1 table is
+	_, err = f.ReadAt(table, 40) // where the L1 table is
+	if err == nil {
 		_, err = f.WriteAt([]byte{0x80, 0, 0, 0, 0, 1, 0, 0}, int64(binary.BigEndian.Uint64(table)))
 	}
 	if err != nil {
