@@ -265,7 +265,7 @@ func (r *rig) endure(x *trap, o ordeal, f fault) (failed bool, err error) {
 		return true, errors.Join(err, fmt.Errorf("%s; %w", text, e))
 	}
 	verb, _, _ := strings.Cut(o.act, " ")
-	tells := !slices.Contains([]string{"collect", "verify", "start", "kill"}, verb) && o.act != "promote r1" // the others are done again, or leave nothing to tell by
+	tells := !slices.Contains([]string{"collect", "verify", "start", "kill", "compact"}, verb) && o.act != "promote r1" // the others are done again, or leave nothing to tell by
 	if tells && r.model == next && !strings.Contains(text, "it is done") && !strings.Contains(text, "the commit failed") {
 		err = errors.Join(err, fmt.Errorf("it says %q, and happened", text))
 	}
