@@ -87,7 +87,7 @@ func (h *Host) promoteStopped(ctx context.Context, m *store.Machine, p clade.Pro
 	return h.replaceHeads(ctx, m, change{disks: onNothing(m), prepare: flatten,
 		record: func(tx *store.Tx) error {
 			err := tx.LeaveWarm(m.ID)
-			if m.Clone == clade.Linked { // a machine that is no clone does not become one
+			if m.Clone != "" { // a machine that is no clone does not become one
 				err = errors.Join(err, tx.SetSource(m.ID, clade.Full, m.Source))
 			}
 			return err

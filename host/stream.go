@@ -66,7 +66,7 @@ func (h *Host) agree(ctx context.Context, m *store.Machine, r *clade.Removal) er
 				return err
 			}
 		}
-		if !rests && m.Clone == clade.Linked {
+		if !rests && m.Clone != "" { // a machine that is no clone does not become one
 			if err := errors.Join(tx.SetSource(m.ID, clade.Full, m.Source), tx.LeaveWarm(m.ID)); err != nil {
 				return err
 			}
