@@ -176,6 +176,9 @@ func (h *Host) compactRunning(ctx context.Context, m *store.Machine, c *clade.Co
 	if len(c.Merged) == 0 {
 		return nil
 	}
+	if err := h.copyable(ctx, m, p); err != nil {
+		return err
+	}
 	runs, _, err := h.runs(ctx, m)
 	if err != nil {
 		return err

@@ -125,6 +125,11 @@ func TestCompactMergesWhatNobodyElseNeeds(t *testing.T) {
 		if d := machine(t, h, "c").Disks[0]; d.Layer != kept || d.Depth != before.Depth-3 || d.Base != before.Base || c.Is != d.Depth {
 			t.Errorf("%s: the disk is %+v (%+v), want one on layer %s", state, d, c, kept)
 		}
+		heads, _ := filepath.Glob(filepath.Join(dir, "machines", machine(t, h, "c").ID, "disk0-*.qcow2"))
+		info, err := qcow2.InspectFile(heads[0])
+		if err != nil || len(heads) != 1 || info.ExtendedL2 == (state == "running") {
+			t.Errorf("%s: the heads are %v, %+v, %v; want subclusters unless it was copied into while it ran", state, heads, info, err)
+		}
 		if state == "stopped" {
 			holds(t, h, "c")
 		}

@@ -23,12 +23,8 @@ func (h *Host) freeze(ctx context.Context, m *store.Machine, p clade.Progress) (
 	return h.freezeDisks(ctx, m, systemDisks(m.Disks), p)
 }
 
-// freezeDisks freezes some of the machine's disks, as of one moment.
-//
-// The order survives a kill at any instruction: the new heads and second names
-// (hard links) of the old heads are put in place; then one transaction says that
-// the machine writes to the new heads; then settle makes it true and seals. A
-// freeze that was committed is always rolled forward, by whoever comes next.
+// freezeDisks freezes some of the machine's disks, as of one moment, unless nothing
+// was written to them.
 func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.Disk, p clade.Progress) (frozen *store.Machine, err error) {
 	on := "machine " + string(m.Name)
 	if err := awake(m, "freeze"); err != nil {
@@ -44,7 +40,18 @@ func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.
 	if m, err = h.shorten(ctx, m, disks, p); err != nil {
 		return nil, fileError("freeze", on, err)
 	}
-	disks = asRecorded(m, disks)
+	return h.freezeOnto(ctx, m, asRecorded(m, disks), head, p)
+}
+
+// freezeOnto freezes disks, whatever is in them; next is what their new heads are to
+// be, on a layer. m is settled.
+//
+// The order survives a kill at any instruction: the new heads and second names
+// (hard links) of the old heads are put in place; then one transaction says that
+// the machine writes to the new heads; then settle makes it true and seals. A
+// freeze that was committed is always rolled forward, by whoever comes next.
+func (h *Host) freezeOnto(ctx context.Context, m *store.Machine, disks []clade.Disk, next func(layer string, virtual clade.Bytes) qcow2.Overlay, p clade.Progress) (frozen *store.Machine, err error) {
+	on := "machine " + string(m.Name)
 	p.Tell(clade.Event{Step: "freeze " + on})
 	op, err := h.begin(ctx, "freeze")
 	if err != nil {
@@ -61,7 +68,7 @@ func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.
 		layers[i] = &clade.Layer{ID: newID(), Parent: d.Layer, Origin: "freeze of " + on, Virtual: d.Virtual, Created: time.Now().UTC()}
 		frozen.Heads[at], frozen.Disks[at].Layer = nextHead(d.Slot, m.Heads[at]), layers[i].ID
 		built := filepath.Join(op.dir, frozen.Heads[at])
-		err := qcow2.WriteOverlay(built, head(layers[i].ID, d.Virtual))
+		err := qcow2.WriteOverlay(built, next(layers[i].ID, d.Virtual))
 		if err == nil {
 			err = syncDir(built) // a file is synced like a directory
 		}

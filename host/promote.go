@@ -95,6 +95,9 @@ func (h *Host) promoteStopped(ctx context.Context, m *store.Machine, p clade.Pro
 }
 
 func (h *Host) promoteRunning(ctx context.Context, m *store.Machine, p clade.Progress) (*clade.Removal, error) {
+	if err := h.copyable(ctx, m, p); err != nil {
+		return nil, err
+	}
 	r, err := h.streamOnto(ctx, m, make([]hypervisor.Rest, len(m.Disks)), "promote machine "+string(m.Name), p)
 	if err == nil && len(onNothing(m)) > 0 {
 		err = errors.New("it still rests on something")

@@ -47,6 +47,40 @@ func (h *Host) streamOnto(ctx context.Context, m *store.Machine, onto []hypervis
 	return r, err
 }
 
+// copyable gives a running machine heads that can be copied into while it runs:
+// without subclusters, of which a QEMU before 8.1 dies. What the machine wrote so far
+// is one more layer, until nothing rests on that. m is as the record is then.
+func (h *Host) copyable(ctx context.Context, m *store.Machine, p clade.Progress) error {
+	if _, ok := h.Driver.(hypervisor.Streamer); !ok {
+		return nil // streamOnto says so
+	}
+	var disks []clade.Disk
+	for i, d := range m.Disks {
+		if d.Layer == "" {
+			continue // it lacks nothing
+		}
+		info, err := qcow2.InspectFile(h.headPaths(m)[i])
+		if err != nil {
+			return err
+		}
+		if info.ExtendedL2 {
+			disks = append(disks, d)
+		}
+	}
+	if len(disks) == 0 {
+		return nil
+	}
+	frozen, err := h.freezeOnto(ctx, m, disks, func(layer string, virtual clade.Bytes) qcow2.Overlay {
+		o := head(layer, virtual)
+		o.PlainL2 = true
+		return o
+	}, p)
+	if err == nil {
+		*m = *frozen
+	}
+	return err
+}
+
 // agree makes the record of m say what its heads themselves say they rest on: a
 // stream ends in the hypervisor, also when the command that began it is gone. Layers
 // that nothing rests on any more are removed, as r says. m is as the record is then.
