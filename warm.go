@@ -33,8 +33,9 @@ type WarmFile struct {
 	Size      Bytes  `json:"size"`
 	Allocated Bytes  `json:"allocated"` // zero pages take nothing
 	Inode     uint64 `json:"inode"`
-	Modified  int64  `json:"modified"` // mtime, nanoseconds since 1970
-	Changed   int64  `json:"changed"`  // ctime, nanoseconds since 1970
+	Modified  int64  `json:"modified"`         // mtime, nanoseconds since 1970
+	Changed   int64  `json:"changed"`          // ctime, nanoseconds since 1970
+	Verity    string `json:"verity,omitempty"` // as of a layer; the memory has none
 }
 
 // Bound is what a saved memory depends on: under anything else it cannot be

@@ -30,6 +30,7 @@ const (
 	homeLock        = "home.lock"        // shared: placing; exclusive: sweeping
 	controlLock     = "control.lock"     // held by the controller of the pools
 	startLock       = "start.lock"       // held while a twin starts: one at a time
+	sealLock        = "seal.lock"        // held while a layer in place is sealed again
 	operationLock   = "lock"             // in tmp/<operation>: held while it lives
 	frozenFile      = "machine"          // in tmp/<operation>: whose heads it freezes
 	repairedFile    = "repaired"         // in tmp/<operation>: which layers it restores

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/store"
 	"github.com/clade-vm/clade/undo"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,11 @@ const manyFiles = 16
 // op.dir/layers/<id>/, machines op.dir/<id>/. Identities are given in the
 // same transaction; more, if given, runs in it too. All of it happens or nothing.
 func (h *Host) placeMachines(ctx context.Context, op *operation, layers []*clade.Layer, machines []*store.Machine, more func(*store.Tx) error) error {
+	for _, l := range layers {
+		if err := image.Seal(filepath.Join(op.dir, layersDir, l.ID, layerFile)); err != nil {
+			return err
+		}
+	}
 	if err := flush(op, layers, machines); err != nil {
 		return err
 	}

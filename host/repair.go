@@ -158,12 +158,7 @@ func (r *repair) place(ctx context.Context) error {
 		}
 		notes = append(notes, mended{id, now.Inode, int64(now.Size), now.Modified})
 	}
-	data, err := json.Marshal(notes)
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(r.op.dir, repairedFile)
-	if err := errors.Join(os.WriteFile(file, data, 0o600), syncDir(file), syncDir(r.op.dir), syncDir(filepath.Dir(r.op.dir))); err != nil {
+	if err := r.op.note(notes); err != nil {
 		return err
 	}
 	h := r.h
@@ -183,24 +178,52 @@ func (r *repair) place(ctx context.Context) error {
 	return h.recordRepair(ctx, notes)
 }
 
-// recordRepair records the facts of files that were put in place. One that is not
+// note keeps which right files are being put in place of which layers, for whoever
+// comes after a kill.
+func (o *operation) note(notes []mended) error {
+	data, err := json.Marshal(notes)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(o.dir, repairedFile)
+	return errors.Join(os.WriteFile(file, data, 0o600), syncDir(file), syncDir(o.dir), syncDir(filepath.Dir(o.dir)))
+}
+
+// recordRepair seals files that were put in place, or are as right as if they had
+// been, and records their facts. One that is not
 // there any more, or not yet, is passed over.
 func (h *Host) recordRepair(ctx context.Context, notes []mended) error {
-	err := h.db.Write(ctx, func(tx *store.Tx) error {
-		layers, err := tx.Layers()
-		if err != nil {
-			return err
+	f, err := lock(ctx, h.path(sealLock), unix.LOCK_EX) // whoever finds a layer changed meanwhile waits
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var layers, right []*clade.Layer
+	err = h.db.Read(ctx, func(tx *store.Tx) (err error) {
+		layers, err = tx.Layers()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, l := range layers {
+		for _, n := range notes {
+			path := h.layerPath(l.ID)
+			if n.Layer != l.ID || facts(path, l) != nil ||
+				l.Inode != n.Inode || int64(l.Size) != n.Size || l.Modified != n.Modified {
+				continue
+			}
+			if err := errors.Join(image.Seal(path), facts(path, l)); err != nil {
+				return err
+			}
+			h.did("repair: layer file sealed")
+			right = append(right, l)
 		}
-		for _, l := range layers {
-			for _, n := range notes {
-				now := *l
-				if n.Layer != l.ID || facts(h.layerPath(l.ID), &now) != nil ||
-					now.Inode != n.Inode || int64(now.Size) != n.Size || now.Modified != n.Modified {
-					continue
-				}
-				if err := errors.Join(tx.SealLayer(&now), tx.VerifyLayer(l.ID, time.Now().UTC())); err != nil {
-					return err
-				}
+	}
+	err = h.db.Write(ctx, func(tx *store.Tx) error {
+		for _, l := range right {
+			if err := errors.Join(tx.SealLayer(l), tx.VerifyLayer(l.ID, time.Now().UTC())); err != nil {
+				return err
 			}
 		}
 		return nil

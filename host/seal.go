@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/lineage"
 	"golang.org/x/sys/unix"
 )
@@ -19,22 +20,22 @@ import (
 // sealFile makes the file at path immutable and fills in what proves it. Links,
 // renames and changes of mode come before: they alter the recorded times.
 func sealFile(path string, l *clade.Layer) error {
+	if err := image.Seal(path); err != nil {
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := errors.Join(f.Chmod(0o444), f.Sync()); err != nil {
-		return err
-	}
 	if l.Digest, err = digest(context.Background(), f, nil); err != nil {
 		return err
 	}
 	return facts(path, l)
 }
 
-// facts fills in the cheap facts of a layer's file.
-func facts(path string, l *clade.Layer) error {
+// facts fills in the cheap facts of a layer's file, and what the kernel measured of it.
+func facts(path string, l *clade.Layer) (err error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
 		return err
@@ -44,7 +45,8 @@ func facts(path string, l *clade.Layer) error {
 	}
 	l.Size, l.Allocated, l.Inode = clade.Bytes(st.Size), clade.Bytes(st.Blocks*512), st.Ino
 	l.Modified, l.Changed = st.Mtim.Nano(), st.Ctim.Nano()
-	return nil
+	l.Verity, err = image.Verity(path)
+	return err
 }
 
 // digest reads f whole and returns its SHA-256 as OCI writes it; read, if given,
@@ -85,6 +87,9 @@ func (h *Host) intact(l *clade.Layer) error {
 		}
 	}
 	if err == nil {
+		err = measured(now.Verity, l.Verity)
+	}
+	if err == nil {
 		return nil
 	}
 	if errors.Is(err, fs.ErrPermission) { // it may be what it was
@@ -92,6 +97,18 @@ func (h *Host) intact(l *clade.Layer) error {
 	}
 	return &clade.Error{Op: "check", On: "layer " + l.ID, Kind: clade.Corrupt, Err: err,
 		Hint: "clade verify --all tells whether its content is still what was sealed, and with --repair FROM restores it"}
+}
+
+// measured compares what the kernel measured of a file with the record. A file that
+// was sealed without may have it: that its content is right is for others to say.
+func measured(now, then string) error {
+	switch {
+	case then == "" || now == then:
+		return nil
+	case now == "":
+		return errors.New("the kernel does not check it any more (fs-verity), as it did when it was sealed")
+	}
+	return fmt.Errorf("what the kernel measures of it (fs-verity) is %.19s…, sealed was %.19s…", now, then)
 }
 
 // chainIntact checks every layer below the disks of a machine or template. Its
@@ -107,7 +124,7 @@ func (h *Host) chainIntact(ctx context.Context, layers ...string) error {
 			return err
 		}
 		for _, layer := range chain {
-			if err := h.intact(layer); err != nil {
+			if err := h.intactNow(ctx, layer); err != nil {
 				return h.nameDependents(ctx, layer.ID, err)
 			}
 		}

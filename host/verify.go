@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/lineage"
 	"github.com/clade-vm/clade/store"
 )
@@ -28,7 +29,7 @@ func (h *Host) Verify(ctx context.Context, spec clade.VerifySpec, p clade.Progre
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{h: h, notes: h.verifyNotes(spec), event: clade.Event{Step: "verify layers", Unit: "B"}, progress: p}
+	v := &verification{h: h, verities: sync.OnceValue(func() bool { return image.Verities(h.path(tmpDir)) }), notes: h.verifyNotes(spec), event: clade.Event{Step: "verify layers", Unit: "B"}, progress: p}
 	for _, layer := range layers {
 		v.event.Total += int64(layer.Size)
 	}
@@ -80,6 +81,7 @@ type verification struct {
 	notes    *verifyNotes
 	event    clade.Event // of all layers
 	progress clade.Progress
+	verities func() bool // whether the kernel can check sealed files here
 }
 
 // layer says whether a layer is what was sealed. The error is of what kept it from
@@ -107,29 +109,18 @@ func (v *verification) layer(ctx context.Context, l *clade.Layer) (clade.Verdict
 		verdict.Detail = fmt.Sprintf("its content is %.19s…, sealed was %.19s…", sum, l.Digest)
 	default:
 		verdict.Intact, verdict.Verified = true, time.Now().UTC()
-		return verdict, v.h.accept(ctx, l, verdict.Verified)
+		return verdict, v.accept(ctx, l, verdict.Verified)
 	}
 	return verdict, nil
 }
 
 // accept records that a layer's content was right at that time, and the facts of
-// its file where they are not those of the record.
-func (h *Host) accept(ctx context.Context, l *clade.Layer, at time.Time) error {
-	seal := h.intact(l) != nil
-	if seal {
-		path := h.layerPath(l.ID)
-		if err := errors.Join(os.Chmod(path, 0o444), facts(path, l)); err != nil {
-			return err
-		}
+// its file where they are not those of the record, or where it can be sealed better.
+func (v *verification) accept(ctx context.Context, l *clade.Layer, at time.Time) error {
+	if v.h.intact(l) != nil || l.Verity == "" && v.verities() {
+		return v.h.reseal(ctx, l)
 	}
-	return h.db.Write(ctx, func(tx *store.Tx) error {
-		if seal {
-			if err := tx.SealLayer(l); err != nil {
-				return err
-			}
-		}
-		return tx.VerifyLayer(l.ID, at)
-	})
+	return v.h.db.Write(ctx, func(tx *store.Tx) error { return tx.VerifyLayer(l.ID, at) })
 }
 
 // under returns the layers below the named machines and templates, each once.

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/store"
 	"golang.org/x/sys/unix"
 )
@@ -16,25 +17,15 @@ func (h *Host) warmPath(id string, name ...string) string {
 }
 
 // sealWarm makes a file of a warm template immutable and returns what proves it.
-// The hypervisor must be able to open the memory for writing, though it writes to a
-// private copy: where 0444 forbids that, as it does to all but root, it is 0600.
 func sealWarm(ctx context.Context, path, name string) (w clade.WarmFile, err error) {
+	if err := keepWarm(path, name); err != nil {
+		return w, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return w, err
 	}
 	defer f.Close()
-	if err := f.Chmod(0o444); err != nil {
-		return w, err
-	}
-	if name == ramFile && unix.Access(path, unix.W_OK) != nil {
-		if err := f.Chmod(0o600); err != nil {
-			return w, err
-		}
-	}
-	if err := f.Sync(); err != nil {
-		return w, err
-	}
 	w.Name = name
 	if w.Digest, err = digest(ctx, f, nil); err != nil {
 		return w, err
@@ -42,11 +33,29 @@ func sealWarm(ctx context.Context, path, name string) (w clade.WarmFile, err err
 	return w, warmFacts(path, &w)
 }
 
+// keepWarm makes a file of a warm template immutable. The hypervisor must be able to
+// open the memory for writing, though it writes to a private copy: so the kernel
+// cannot be made to check it, and where 0444 forbids that, as it does to all but root,
+// it is 0600.
+func keepWarm(path, name string) error {
+	if name != ramFile {
+		return image.Seal(path)
+	}
+	mode := os.FileMode(0o444)
+	if err := os.Chmod(path, mode); err != nil {
+		return err
+	}
+	if unix.Access(path, unix.W_OK) != nil {
+		mode = 0o600
+	}
+	return errors.Join(os.Chmod(path, mode), syncDir(path)) // a file is synced like a directory
+}
+
 // warmFacts fills in the cheap facts of a file.
 func warmFacts(path string, w *clade.WarmFile) error {
 	var l clade.Layer
 	err := facts(path, &l)
-	w.Size, w.Allocated, w.Inode, w.Modified, w.Changed = l.Size, l.Allocated, l.Inode, l.Modified, l.Changed
+	w.Size, w.Allocated, w.Inode, w.Modified, w.Changed, w.Verity = l.Size, l.Allocated, l.Inode, l.Modified, l.Changed, l.Verity
 	return err
 }
 
@@ -58,7 +67,10 @@ func (h *Host) warmIntact(w *clade.Warm) error {
 		allocated := is.Allocated
 		err := warmFacts(h.warmPath(w.ID, was.Name), &is)
 		is.Allocated = allocated // the file system may move what it holds
-		if err == nil && is != was {
+		if err == nil {
+			err = measured(is.Verity, was.Verity)
+		}
+		if is.Verity = was.Verity; err == nil && is != was {
 			err = errors.New("its size, inode or times are not what they were when it was sealed")
 		}
 		if err != nil {
@@ -101,7 +113,7 @@ func (h *Host) warmDamage(verdicts []clade.Verdict) error {
 }
 
 func (h *Host) recheckWarm(ctx context.Context, w *clade.Warm, p clade.Progress) error {
-	step := "verify warm template " + w.ID
+	step, intact := "verify warm template "+w.ID, h.warmIntact(w) == nil
 	for i := range w.Files {
 		file := &w.Files[i]
 		path := h.warmPath(w.ID, file.Name)
@@ -117,6 +129,11 @@ func (h *Host) recheckWarm(ctx context.Context, w *clade.Warm, p clade.Progress)
 		}
 		if sum != file.Digest {
 			return fmt.Errorf("the content of %s is %.19s…, sealed was %.19s…", file.Name, sum, file.Digest)
+		}
+		if !intact {
+			if err := keepWarm(path, file.Name); err != nil {
+				return err
+			}
 		}
 		if err := warmFacts(path, file); err != nil {
 			return err
