@@ -19,7 +19,7 @@ const lowSpace = 4 * clade.GiB
 // it is not. It ends with the functional probe of the accelerator.
 func (h *Host) Examine(ctx context.Context, p clade.Progress) ([]clade.Check, error) {
 	checks := h.Checks(ctx, p)
-	checks = append(checks, h.memory(), h.disk())
+	checks = append(checks, h.memory(), h.disk(), h.sealing())
 	c := clade.Check{Name: "accelerator", Required: true}
 	accelerator, err := h.Accelerator(ctx, p)
 	switch {

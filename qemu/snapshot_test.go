@@ -16,6 +16,7 @@ import (
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/qemu"
+	"golang.org/x/sys/unix"
 )
 
 // typeIn types one key until the guest says what it is to say.
@@ -81,6 +82,20 @@ func digest(t *testing.T, path string) [32]byte {
 	return sha256.Sum256(data)
 }
 
+// noWriter wants that no process has the file open for writing: the kernel gives no
+// read lease of one that is, nor does it check it from then on (fs-verity).
+func noWriter(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK); err != nil {
+		t.Errorf("%s has a writer: %v", path, err)
+	}
+}
+
 // What the guest writes goes to the new heads, and not one bit of the old ones
 // changes any more; the chain the machine made is the one the files name.
 func TestSwitchMovesWrites(t *testing.T) {
@@ -104,6 +119,7 @@ func TestSwitchMovesWrites(t *testing.T) {
 		before = append(before, digest(t, disk.Path))
 		// Nobody may hold the old head for writing: it will be sealed.
 		run(t, "qemu-img", "info", disk.Path)
+		noWriter(t, disk.Path)
 	}
 	typeIn(t, d, p, "w", "W")
 	for i, disk := range s.Disks {

@@ -85,6 +85,9 @@ func TestStreamOnto(t *testing.T) {
 	if got := rests(); got[0] != before[0] || got[1] != layer {
 		t.Errorf("the heads rest on %q, want %q and %q", got, before[0], layer)
 	}
+	for _, below := range rests() {
+		noWriter(t, below)
+	}
 	typeIn(t, d, p, "w", "W")
 	if err := d.Kill(t.Context(), p); err != nil {
 		t.Fatal(err)

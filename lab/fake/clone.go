@@ -180,7 +180,7 @@ func (h *Home) freeze(m *clade.Machine) *clade.Layer {
 
 func (h *Home) addLayer(parent, origin string, size clade.Bytes) *clade.Layer {
 	n := h.next()
-	l := &clade.Layer{ID: fmt.Sprintf("l%d", n), Parent: parent, Origin: origin, Digest: fmt.Sprintf("sha256:%064x", n),
+	l := &clade.Layer{ID: fmt.Sprintf("l%d", n), Parent: parent, Origin: origin, Digest: fmt.Sprintf("sha256:%064x", n), Verity: fmt.Sprintf("sha256:%064x", ^n),
 		Virtual: virtualSize, Size: size, Allocated: size, Sealed: true, Created: epoch}
 	h.s.Layers = append(h.s.Layers, l)
 	return l

@@ -147,6 +147,7 @@ func (h *Home) Examine(context.Context, clade.Progress) ([]clade.Check, error) {
 	defer h.mu.Unlock()
 	checks := []clade.Check{
 		{Name: "qemu-system-x86_64", OK: true, Required: true, Found: "7.2.0"},
+		{Name: "fs-verity", OK: true, Found: "the kernel checks what is read of sealed layers"},
 		{Name: "reflink", Found: "ext4", Fix: "put the home on XFS or btrfs"},
 	}
 	if h.s.Knobs.FailOn == "doctor" {

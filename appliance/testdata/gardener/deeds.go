@@ -66,6 +66,12 @@ func deed(words []string) error {
 		}
 		defer f.Close()
 		return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, n(2, 16))
+	case "seal":
+		return seal(name, n(2, 10))
+	case "try":
+		return try(name)
+	case "flip":
+		return flip(name, words[2])
 	case "list":
 		return list(name)
 	}
