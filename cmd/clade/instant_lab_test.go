@@ -40,6 +40,7 @@ openssl genpkey -algorithm ed25519 2>/dev/null | sed -n 2p`
 // TestLabInstant: twenty siblings of one memory share nothing that was drawn; they
 // are machines like any others; and without entropy they would be twins.
 func TestLabInstant(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	h.run("build", "debian-12", "--name", "master")
 	h.run("template", "create", "t", "--from", "master")

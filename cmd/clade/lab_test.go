@@ -155,6 +155,7 @@ func (h *home) processes() (pids []int) {
 
 // TestLab is the main job: the whole exercise holds, and the page is written.
 func TestLab(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	page := filepath.Join(t.TempDir(), "lab.html")
 	out, text, status := h.try("lab", "--json", "--html", page)
@@ -176,6 +177,7 @@ func TestLab(t *testing.T) {
 // TestLabWithoutGeneralizing is the counter-proof: it must fail, and name what
 // the machines share.
 func TestLabWithoutGeneralizing(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	out, text, status := h.try("lab", "--json", "--skip-generalize")
 	var r lab.Report
@@ -194,6 +196,7 @@ func TestLabWithoutGeneralizing(t *testing.T) {
 // TestLabDay is a day with clade: the verbs of daily use on real machines, the
 // switch and a hypervisor killed under them.
 func TestLabDay(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	h.run("build", "debian-12", "--name", "master")
 	h.run("start", "master", "--wait", "cloud-init")
@@ -307,6 +310,7 @@ func mended(h *home, name string) {
 // TestLabFirstBoot: clones of the newer Debian have what was erased again after
 // their first boot, with cloud-init and without.
 func TestLabFirstBoot(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	h.run("build", "debian-13", "--name", "master")
 	h.run("template", "create", "full", "--from", "master")

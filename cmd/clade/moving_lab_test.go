@@ -19,6 +19,7 @@ import (
 // TestLabMoving carries a generalized Debian to another home, which proves it on
 // the real disk; a bundle that says the same of one that is not is found out.
 func TestLabMoving(t *testing.T) {
+	t.Parallel()
 	h, dir := newHome(t), t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	h.run("build", "debian-12", "--name", "m")

@@ -23,6 +23,7 @@ import (
 // leaves traces of every kind, and who gets the machine next finds none of them,
 // although the controller was killed while it was made clean.
 func TestLabPool(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	h.run("build", "debian-12", "--name", "master")
 	h.run("template", "create", "desk", "--from", "master")
