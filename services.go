@@ -87,13 +87,15 @@ type Masters interface {
 // what they rest on to something else.
 type Snapshots interface {
 	// CreateSnapshot freezes a machine's heads, running or not, and keeps what it
-	// was under a name. Kinds: NotFound, Exists.
-	CreateSnapshot(ctx context.Context, machine, name Name, p Progress) (*Snapshot, error)
+	// was under a name; with its memory, where that is asked for. Kinds: NotFound,
+	// Exists; NotRunning, Unsupported (its memory cannot be kept).
+	CreateSnapshot(ctx context.Context, spec SnapshotSpec, p Progress) (*Snapshot, error)
 	// Snapshots returns those of one machine, or all where machine is empty.
 	Snapshots(ctx context.Context, machine Name) ([]*Snapshot, error)
 	// RestoreSnapshot makes a stopped machine what it was; what was written since is
-	// gone. Kinds: NotFound, InUse (it runs).
-	RestoreSnapshot(ctx context.Context, machine, name Name, p Progress) (*Removal, error)
+	// gone. One whose memory was kept runs then. Kinds: NotFound, InUse (it runs),
+	// Unsupported (its memory was saved under something else), Corrupt.
+	RestoreSnapshot(ctx context.Context, spec RestoreSpec, p Progress) (*Removal, error)
 	// RemoveSnapshot takes a snapshot away; layers that others rest on stay.
 	RemoveSnapshot(ctx context.Context, machine, name Name) (*Removal, error)
 	// Reset makes a stopped linked clone what it was when it was made, with its

@@ -25,10 +25,11 @@ func (w *Warm) Allocated() (sum Bytes) {
 	return sum
 }
 
-// A WarmFile is what was recorded of one file of a warm template when it was
-// sealed. Every wake compares the facts; verify recomputes the digest.
+// A WarmFile is what was recorded of one file of a warm template, or of the file of a
+// snapshot's memory, when it was sealed. Who goes on from it compares the facts; verify
+// recomputes the digest.
 type WarmFile struct {
-	Name      string `json:"name"`   // "ram" or "state"
+	Name      string `json:"name"`   // "ram" or "state"; of a snapshot, in the machine's directory
 	Digest    string `json:"digest"` // "sha256:..."
 	Size      Bytes  `json:"size"`
 	Allocated Bytes  `json:"allocated"` // zero pages take nothing

@@ -41,6 +41,7 @@ func TestJSONFields(t *testing.T) {
 	for _, line := range []string{"ls", "show web-1", "template ls", "template show debian-12", "tree", "du", "network ls", "network show default",
 		"verify --all", "doctor", "version", "clone debian-12 a --dry-run", "clone debian-12 b", "generalize b --dry-run", "mend b", "rm b --yes",
 		"generalize --list", "compact web-1", "audit",
+		"snapshot create web-1 now --memory", "snapshot ls web-1", "snapshot rm web-1 now",
 		"pool create lab --template debian-12:1 --size 2 --ttl 3h --schedule 00:00~size=2;18:00~size=0", "pool reconcile lab", "pool claim lab --for anna",
 		"pool claims lab", "pool ls", "pool show lab",
 		"exec --pool lab --json -- echo hello", "pool update lab --to debian-12:1", "pool apply -f POOL", "inventory --ansible", "pool rm lab --yes --force",

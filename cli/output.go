@@ -103,6 +103,9 @@ func (a *app) stood(who string, p *clade.Pause) {
 	if p.Frozen {
 		how = "its file systems were frozen too"
 	}
+	if p.Memory {
+		how = "its memory was kept with its disks"
+	}
 	a.say("%s stood still for %v; %s", who, p.Length.Round(100*time.Microsecond), how)
 }
 

@@ -12,7 +12,8 @@ func (a *app) snapshotVerb() *cobra.Command {
 		Use:   "snapshot",
 		Short: "Keep moments of a machine, and go back to them",
 		Long: `A snapshot is a machine's disks as they were at one moment, kept under a name. It takes
-no space when it is made, and then what the machine writes over.`,
+no space when it is made, and then what the machine writes over. With --memory it is also
+what the machine was doing.`,
 		Example: `  clade snapshot create web-1 before-upgrade
   clade stop web-1
   clade snapshot restore web-1 before-upgrade`,
@@ -24,13 +25,19 @@ no space when it is made, and then what the machine writes over.`,
 }
 
 func (a *app) snapshotCreateVerb() *cobra.Command {
-	return reads(a, &cobra.Command{
+	var memory bool
+	cmd := reads(a, &cobra.Command{
 		Use:   "create MACHINE NAME",
 		Short: "Keep a machine as it is now",
 		Long: `Create freezes the machine's disks, all at once, and keeps them under a name; the machine
 goes on with new heads, running or not. Where a guest agent answers, its file systems
-are consistent; else it is as after a power cut.`,
-		Example:           `  clade snapshot create web-1 before-upgrade`,
+are consistent; else it is as after a power cut.
+
+With --memory, memory and devices of a running machine are saved in the same pause, and
+all its disks, data disks too, are frozen with them: restored, it goes on where it was.
+The pause is as long as it takes to write the memory that is in use.`,
+		Example: `  clade snapshot create web-1 before-upgrade
+  clade snapshot create web-1 in-the-middle --memory`,
 		Args:              takes(2, 2, "MACHINE NAME"),
 		ValidArgsFunction: a.completeMachine,
 	}, func(ctx context.Context, s clade.Services, args []string) (*clade.Snapshot, error) {
@@ -38,11 +45,16 @@ are consistent; else it is as after a power cut.`,
 		if err != nil {
 			return nil, err
 		}
-		return s.CreateSnapshot(ctx, names[0], names[1], a.progress())
+		return s.CreateSnapshot(ctx, clade.SnapshotSpec{Machine: names[0], Name: names[1], Memory: memory}, a.progress())
 	}, func(s *clade.Snapshot) error {
 		a.stood(string(s.Machine), s.Pause)
+		if s.Memory != nil {
+			a.say("its memory takes %v", s.Memory.File.Allocated)
+		}
 		return a.print("%s", s.Name)
 	})
+	cmd.Flags().BoolVar(&memory, "memory", false, "keep what the machine is doing too; it must run")
+	return cmd
 }
 
 // A listedSnapshot is a snapshot with what its removal alone would free.
@@ -56,7 +68,8 @@ func (a *app) snapshotLsVerb() *cobra.Command {
 		Use:   "ls [MACHINE]",
 		Short: "List snapshots",
 		Long: `Ls lists the snapshots of all machines, or those of one, with what removing each of them
-alone would free: what others rest on too stays.`,
+alone would free: what others rest on too stays. MEMORY is what the memory of those takes
+that have it.`,
 		Example: `  clade snapshot ls
   clade snapshot ls web-1 --json`,
 		Args:              takes(0, 1, "MACHINE"),
@@ -85,30 +98,43 @@ alone would free: what others rest on too stays.`,
 		return all, nil
 	}, func(all []listedSnapshot) error {
 		t := &table{}
-		t.row("MACHINE", "SNAPSHOT", "SOURCE", "CREATED", "FREES")
+		t.row("MACHINE", "SNAPSHOT", "SOURCE", "CREATED", "MEMORY", "FREES")
 		for _, s := range all {
 			frees := ""
 			if s.Frees != nil {
 				frees = s.Frees.String()
 			}
-			t.row(string(s.Machine), string(s.Name), s.Source, when(s.Created), frees)
+			memory := "-"
+			if s.Memory != nil {
+				memory = s.Memory.File.Allocated.String()
+			}
+			t.row(string(s.Machine), string(s.Name), s.Source, when(s.Created), memory, frees)
 		}
 		return a.printTable(t)
 	})
 }
 
 func (a *app) snapshotRestoreVerb() *cobra.Command {
-	return a.back(&cobra.Command{
+	var diskOnly bool
+	cmd := a.back(&cobra.Command{
 		Use:   "restore MACHINE NAME",
 		Short: "Make a machine what it was",
 		Long: `Restore makes a stopped machine what it was when the snapshot was made. What it wrote
-since then is gone, unless it is in another snapshot; the snapshot stays.`,
-		Example:           `  clade snapshot restore web-1 before-upgrade`,
+since then is gone, unless it is in another snapshot; the snapshot stays.
+
+One that was made with --memory has the machine run on from that moment, with its data
+disks as they were. Where it cannot, as QEMU or the machine is another than then, nothing
+is changed. --disk-only goes back to the system disks alone: the machine stays stopped,
+and boots from them as after a power cut.`,
+		Example: `  clade snapshot restore web-1 before-upgrade
+  clade snapshot restore web-1 in-the-middle --disk-only`,
 		Args:              takes(2, 2, "MACHINE NAME"),
 		ValidArgsFunction: a.completeMachine,
 	}, func(ctx context.Context, s clade.Services, names []clade.Name) (*clade.Removal, error) {
-		return s.RestoreSnapshot(ctx, names[0], names[1], a.progress())
+		return s.RestoreSnapshot(ctx, clade.RestoreSpec{Machine: names[0], Name: names[1], DiskOnly: diskOnly}, a.progress())
 	})
+	cmd.Flags().BoolVar(&diskOnly, "disk-only", false, "leave its memory, and the machine stopped")
+	return cmd
 }
 
 func (a *app) snapshotRmVerb() *cobra.Command {

@@ -41,6 +41,10 @@ func TestKilledAfterEachStep(t *testing.T) {
 		"generalize":          {nil, "generalize m", headOf("m", 2), 5},
 		"mend":                {[]string{"linked t c"}, "mend c", headOf("c", 1), 5},
 		"snapshot":            {[]string{"linked t c", "start c"}, "snapshot c s", hasSnapshots(1), 7},
+		"memory":              {[]string{"linked t c", "start c"}, "memory c s", hasSnapshots(1), 10},
+		"memory of data":      {[]string{"data t c", "start c"}, "memory c s", hasSnapshots(1), 12},
+		"resume":              {[]string{"data t c", "start c", "memory c s", "kill c"}, "restore c s", headOf("c", 2), 6},
+		"forget memory":       {[]string{"linked t c", "start c", "memory c s", "kill c", "reset c"}, "unsnapshot c s", hasSnapshots(0), 3},
 		"restore":             {[]string{"linked t c", "snapshot c s", "start c", "snapshot c s2", "kill c"}, "restore c s", headOf("c", 2), 4},
 		"remove snapshot":     {[]string{"linked t c", "start c", "snapshot c s", "kill c", "reset c"}, "unsnapshot c s", hasSnapshots(0), 2},
 		"reset with data":     {[]string{"data t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
@@ -129,6 +133,7 @@ func killed(t *testing.T, before []string, act string, happened func(*host.Host)
 	if left := list(t, dir, "arrived"); len(left) != 0 {
 		t.Errorf("step %d: %s: after gc layers are kept for the next try: %v", step, act, left)
 	}
+	whole(t, next, dir)
 	for id, digest := range digests(t, next) {
 		if was, is := bottom[id], digest; was != "" && was != is {
 			t.Errorf("step %d: %s: layer %s changed", step, act, id)

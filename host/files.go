@@ -33,12 +33,15 @@ const (
 	sealLock        = "seal.lock"        // held while a layer in place is sealed again
 	operationLock   = "lock"             // in tmp/<operation>: held while it lives
 	frozenFile      = "machine"          // in tmp/<operation>: whose heads it freezes
+	standsFile      = "stands"           // in tmp/<operation>: it has that machine standing still
+	runsFile        = "runs"             // in tmp/<operation>: it has started that machine on heads without a record
 	repairedFile    = "repaired"         // in tmp/<operation>: which layers it restores
 	verifyFile      = "verify.json"      // how far an interrupted verification is
 	machineLock     = "command.lock"     // in machines/<id>: held by the command that works on it
 	seedFile        = "seed.img"         // in machines/<id>: the cloud-init volume, made at start
 	nvramFile       = "nvram.fd"         // in machines/<id>: UEFI variables
 	keyFile         = "id_ed25519"       // in keys: the home's own SSH key
+	memoryPrefix    = "memory-"          // in machines/<id>: the memory of a snapshot, by an id of its own
 	knownHostsFile  = "known_hosts"      // in machines/<id>: the guest's SSH host keys
 	acceleratorFile = "accelerator.json" // in the cache: the answer of the functional probe
 	mastersDir      = "masters"          // in the cache: built masters by recipe

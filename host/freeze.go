@@ -23,9 +23,19 @@ func (h *Host) freeze(ctx context.Context, m *store.Machine, p clade.Progress) (
 	return h.freezeDisks(ctx, m, systemDisks(m.Disks), p)
 }
 
+// A freezing says how disks are frozen.
+type freezing struct {
+	next func(layer string, virtual clade.Bytes) qcow2.Overlay // what the new heads are to be, on a layer
+	move func(ctx context.Context, m *store.Machine) error     // makes the machine, if it runs, write to the heads of its record
+}
+
 // freezeDisks freezes some of the machine's disks, as of one moment, unless nothing
 // was written to them.
 func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.Disk, p clade.Progress) (frozen *store.Machine, err error) {
+	return h.freezeBy(ctx, m, disks, freezing{head, h.moveToHeads}, p)
+}
+
+func (h *Host) freezeBy(ctx context.Context, m *store.Machine, disks []clade.Disk, how freezing, p clade.Progress) (frozen *store.Machine, err error) {
 	on := "machine " + string(m.Name)
 	if err := awake(m, "freeze"); err != nil {
 		return nil, err
@@ -40,17 +50,16 @@ func (h *Host) freezeDisks(ctx context.Context, m *store.Machine, disks []clade.
 	if m, err = h.shorten(ctx, m, disks, p); err != nil {
 		return nil, fileError("freeze", on, err)
 	}
-	return h.freezeOnto(ctx, m, asRecorded(m, disks), head, p)
+	return h.freezeOnto(ctx, m, asRecorded(m, disks), how, p)
 }
 
-// freezeOnto freezes disks, whatever is in them; next is what their new heads are to
-// be, on a layer. m is settled.
+// freezeOnto freezes disks, whatever is in them. m is settled.
 //
 // The order survives a kill at any instruction: the new heads and second names
 // (hard links) of the old heads are put in place; then one transaction says that
 // the machine writes to the new heads; then settle makes it true and seals. A
 // freeze that was committed is always rolled forward, by whoever comes next.
-func (h *Host) freezeOnto(ctx context.Context, m *store.Machine, disks []clade.Disk, next func(layer string, virtual clade.Bytes) qcow2.Overlay, p clade.Progress) (frozen *store.Machine, err error) {
+func (h *Host) freezeOnto(ctx context.Context, m *store.Machine, disks []clade.Disk, how freezing, p clade.Progress) (frozen *store.Machine, err error) {
 	on := "machine " + string(m.Name)
 	p.Tell(clade.Event{Step: "freeze " + on})
 	op, err := h.begin(ctx, "freeze")
@@ -68,7 +77,7 @@ func (h *Host) freezeOnto(ctx context.Context, m *store.Machine, disks []clade.D
 		layers[i] = &clade.Layer{ID: newID(), Parent: d.Layer, Origin: "freeze of " + on, Virtual: d.Virtual, Created: time.Now().UTC()}
 		frozen.Heads[at], frozen.Disks[at].Layer = nextHead(d.Slot, m.Heads[at]), layers[i].ID
 		built := filepath.Join(op.dir, frozen.Heads[at])
-		err := qcow2.WriteOverlay(built, next(layers[i].ID, d.Virtual))
+		err := qcow2.WriteOverlay(built, how.next(layers[i].ID, d.Virtual))
 		if err == nil {
 			err = syncDir(built) // a file is synced like a directory
 		}
@@ -81,7 +90,7 @@ func (h *Host) freezeOnto(ctx context.Context, m *store.Machine, disks []clade.D
 		return nil, fileError("freeze", on, err)
 	}
 	h.did("freeze committed")
-	return frozen, h.settle(ctx, frozen)
+	return frozen, h.settleBy(ctx, frozen, how.move)
 }
 
 // placeFreeze puts the new heads of disks and the second names of the old ones in
@@ -132,6 +141,10 @@ func (h *Host) placeFreeze(ctx context.Context, op *operation, m, frozen *store.
 // sealed. A stream that ended unseen is recorded. It does nothing when there is
 // nothing to do. The caller holds m.
 func (h *Host) settle(ctx context.Context, m *store.Machine) error {
+	return h.settleBy(ctx, m, h.moveToHeads)
+}
+
+func (h *Host) settleBy(ctx context.Context, m *store.Machine, move func(context.Context, *store.Machine) error) error {
 	if err := h.agree(ctx, m, &clade.Removal{}); err != nil {
 		return err
 	}
@@ -140,7 +153,7 @@ func (h *Host) settle(ctx context.Context, m *store.Machine) error {
 		return err
 	}
 	on := "machine " + string(m.Name)
-	if err := h.moveToHeads(ctx, m); err != nil {
+	if err := move(ctx, m); err != nil {
 		return fileError("freeze", on, err)
 	}
 	if err := h.dropOldHeads(m); err != nil {

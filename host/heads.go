@@ -18,7 +18,11 @@ type change struct {
 	disks   []clade.Disk               // those that get new heads, and what they rest on then; the others stay as they are
 	prepare func(files []string) error // fills the new heads, which are empty, before anyone sees them; those of disks that rest on nothing it makes
 	record  func(tx *store.Tx) error   // is said in the same transaction
-	asleep  bool                       // the machine, an instant clone, is asleep then
+
+	// run starts the machine, as it will be recorded, on its new heads; what it adds to
+	// the stack ends it again. Nothing is committed where that fails.
+	run    func(op *operation, next *store.Machine, u *undo.Stack) error
+	asleep bool // the machine, an instant clone, is asleep then
 }
 
 // replaceHeads gives a stopped machine new heads, built aside, in place of its
@@ -75,7 +79,7 @@ func (h *Host) replaceHeads(ctx context.Context, m *store.Machine, c change) (*c
 		gone, err = removeUnused(tx)
 		return err
 	}
-	if err := h.placing(ctx, func() error { return h.placeHeads(ctx, op, next, c.disks, dir, record) }); err != nil {
+	if err := h.placing(ctx, func() error { return h.placeHeads(ctx, op, next, c, dir, record) }); err != nil {
 		return nil, err
 	}
 	h.did("heads: committed")
@@ -111,12 +115,12 @@ func (h *Host) buildHeads(op *operation, m *store.Machine, disks []clade.Disk) (
 	return next, dir, nil
 }
 
-// placeHeads moves the heads of disks that were built into m's directory and commits
-// that m writes to them.
-func (h *Host) placeHeads(ctx context.Context, op *operation, m *store.Machine, disks []clade.Disk, built string, record func(*store.Tx) error) (err error) {
+// placeHeads moves the heads that were built into m's directory and commits that m
+// writes to them.
+func (h *Host) placeHeads(ctx context.Context, op *operation, m *store.Machine, c change, built string, record func(*store.Tx) error) (err error) {
 	var u undo.Stack
 	defer u.Unwind(ctx, &err)
-	for _, file := range h.headsOf(m, disks) {
+	for _, file := range h.headsOf(m, c.disks) {
 		if err := os.Rename(filepath.Join(built, filepath.Base(file)), file); err != nil {
 			return err
 		}
@@ -126,9 +130,14 @@ func (h *Host) placeHeads(ctx context.Context, op *operation, m *store.Machine, 
 	if err := syncDir(h.machineDir(m.ID)); err != nil {
 		return err
 	}
+	if c.run != nil {
+		if err := c.run(op, m, &u); err != nil {
+			return err
+		}
+	}
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
 		var errs []error
-		for _, d := range disks {
+		for _, d := range c.disks {
 			errs = append(errs, tx.SetDisk(m.ID, d, m.Heads[at(m, d.Slot)]))
 		}
 		return errors.Join(append(errs, record(tx))...)

@@ -37,13 +37,15 @@ func TestMain(m *testing.M) {
 
 func child(dir, act, step string) int {
 	kill, _ := strconv.Atoi(step)
-	c := config(dir)
+	c, d := config(dir), fake.New()
 	c.AfterStep = func(string) {
 		if kill--; kill == 0 {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
 	}
+	d.Halfway = func() { c.AfterStep("a machine stands still") }
+	c.Driver = bareStream{d}
 	h, err := host.Open(context.Background(), c)
 	if err == nil {
 		err = errors.Join(perform(context.Background(), h, act), h.Close())
@@ -96,9 +98,11 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 	case "mend":
 		_, err = h.Mend(ctx, name, nil)
 	case "snapshot":
-		_, err = h.CreateSnapshot(ctx, name, clade.Name(words[2]), nil)
+		_, err = h.CreateSnapshot(ctx, clade.SnapshotSpec{Machine: name, Name: clade.Name(words[2])}, nil)
+	case "memory":
+		_, err = h.CreateSnapshot(ctx, clade.SnapshotSpec{Machine: name, Name: clade.Name(words[2]), Memory: true}, nil)
 	case "restore":
-		_, err = h.RestoreSnapshot(ctx, name, clade.Name(words[2]), nil)
+		_, err = h.RestoreSnapshot(ctx, clade.RestoreSpec{Machine: name, Name: clade.Name(words[2]), DiskOnly: len(words) > 3}, nil)
 	case "unsnapshot":
 		_, err = h.RemoveSnapshot(ctx, name, clade.Name(words[2]))
 	case "reset":

@@ -19,7 +19,7 @@ func (h *Host) PlanRemoval(ctx context.Context, going clade.Going) ([]*clade.Rem
 	for _, l := range a.lineage.Layers {
 		a.layers[l.ID] = a.ledger.layers[l.ID].sum()
 	}
-	p := &parting{account: a, left: *a.lineage, gone: map[string]bool{}}
+	p := &parting{account: a, left: *a.lineage, gone: map[string]bool{}, memory: map[string]clade.Bytes{}}
 	for _, name := range going.Machines {
 		err = errors.Join(err, p.machine(name))
 	}
@@ -38,10 +38,11 @@ func (h *Host) PlanRemoval(ctx context.Context, going clade.Going) ([]*clade.Rem
 // A parting is a lineage from which one thing after another is taken.
 type parting struct {
 	*account
-	left  clade.Lineage
-	gone  map[string]bool // machines and layers by id
-	freed clade.Bytes
-	plan  []*clade.Removal
+	left   clade.Lineage
+	gone   map[string]bool        // machines and layers by id
+	memory map[string]clade.Bytes // of snapshots that are gone, by their machines' ids
+	freed  clade.Bytes
+	plan   []*clade.Removal
 }
 
 func (p *parting) machine(name clade.Name) error {
@@ -88,9 +89,21 @@ func (p *parting) snapshot(g clade.GoingSnapshot) error {
 	if at < 0 {
 		return missing(on, "clade snapshot ls shows what there is")
 	}
-	disks := p.left.Snapshots[at].Disks
+	s := p.left.Snapshots[at]
+	p.addMemory(s)
+	disks := s.Disks
 	p.left.Snapshots = slices.Delete(slices.Clone(p.left.Snapshots), at, at+1)
 	return p.leave(on, disks)
+}
+
+// addMemory notes what goes with a snapshot that has memory. With the machine it goes
+// as one of its files.
+func (p *parting) addMemory(s *clade.Snapshot) {
+	for _, m := range p.lineage.Machines {
+		if m.Name == s.Machine && s.Memory != nil {
+			p.memory[m.ID] += p.ledger.machines[m.ID].has(s.Memory.File.Name)
+		}
+	}
 }
 
 func missing(on, hint string) error {
@@ -107,6 +120,11 @@ func (p *parting) leave(on string, disks []clade.Disk) error {
 	for id, going := range p.gone {
 		if going {
 			freed += max(p.ledger.machines[id].sum()+p.ledger.layers[id].sum()-p.shared.of[id], 0)
+		}
+	}
+	for id, n := range p.memory {
+		if !p.gone[id] {
+			freed += n
 		}
 	}
 	together, _ := groups(p.shared, func(id string) bool { return p.gone[id] })

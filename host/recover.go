@@ -18,6 +18,9 @@ import (
 // begun freezes are completed, and networks get their switch back. Every
 // operation that changes the home begins with it.
 func (h *Host) restore(ctx context.Context) error {
+	if err := h.endInterrupted(ctx); err != nil {
+		return err
+	}
 	if err := h.sweep(ctx); err != nil {
 		return err
 	}
@@ -93,7 +96,7 @@ func (h *Host) garbage(ctx context.Context, older time.Duration) (all []piece, e
 }
 
 // looseHeads finds the heads that a dead operation left beside those its machine
-// writes to. They go with it (sweepOperation).
+// writes to, and memories beside those of its snapshots. They go with it (sweepOperation).
 func (h *Host) looseHeads(ctx context.Context, dir string) (all []piece) {
 	name, err := os.ReadFile(filepath.Join(dir, frozenFile))
 	if err != nil {
@@ -104,8 +107,9 @@ func (h *Host) looseHeads(ctx context.Context, dir string) (all []piece) {
 		return nil
 	}
 	heads, _ := h.oldHeads(m)
-	for _, head := range heads {
-		all = append(all, piece{head, "a command that built it died", func() error { return nil }})
+	memory, _ := h.looseMemory(ctx, m)
+	for _, file := range append(heads, memory...) {
+		all = append(all, piece{file, "a command that built it died", func() error { return nil }})
 	}
 	return all
 }
@@ -129,7 +133,7 @@ func (h *Host) sweepOperation(ctx context.Context, dir string, keep bool) error 
 			return err
 		}
 	}
-	if err := h.sweepRepair(ctx, dir); err != nil {
+	if err := errors.Join(h.sweepRepair(ctx, dir), h.endRunOf(ctx, dir)); err != nil {
 		return err
 	}
 	name, err := os.ReadFile(filepath.Join(dir, frozenFile))
@@ -139,7 +143,7 @@ func (h *Host) sweepOperation(ctx context.Context, dir string, keep bool) error 
 	if err == nil {
 		m, err := h.record(ctx, clade.Name(name))
 		if err == nil {
-			err = h.dropOldHeads(m)
+			err = errors.Join(h.dropOldHeads(m), h.dropLooseMemory(ctx, m))
 			if bad := h.agree(ctx, m, &clade.Removal{}); bad != nil { // that machine's next command says so
 				h.Config.Log.Warn("what a machine rests on is not recorded", "machine", m.Name, "error", bad)
 			}

@@ -3,15 +3,21 @@ package host
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/store"
 )
 
 // CreateSnapshot freezes a machine's heads, running or not, and keeps what it was
-// under a name: of data disks there are no snapshots. After a failure the machine may rest on one more layer.
-func (h *Host) CreateSnapshot(ctx context.Context, machine, name clade.Name, p clade.Progress) (*clade.Snapshot, error) {
+// under a name: of data disks there are no snapshots, but with the machine's memory.
+// After a failure the machine may rest on one more layer.
+func (h *Host) CreateSnapshot(ctx context.Context, spec clade.SnapshotSpec, p clade.Progress) (*clade.Snapshot, error) {
+	machine, name := spec.Machine, spec.Name
 	if _, err := clade.ParseName(string(name)); err != nil {
 		return nil, err
 	}
@@ -26,6 +32,9 @@ func (h *Host) CreateSnapshot(ctx context.Context, machine, name clade.Name, p c
 	if s, _ := h.snapshot(ctx, m, name); s != nil {
 		return nil, &clade.Error{Op: "create", On: "snapshot " + string(name) + " of machine " + string(machine), Kind: clade.Exists,
 			Hint: "choose another name, or remove it: clade snapshot rm " + string(machine) + " " + string(name)}
+	}
+	if spec.Memory {
+		return h.keepMemory(ctx, m, name, p)
 	}
 	frozen, err := h.freeze(ctx, m, p)
 	if err != nil {
@@ -77,31 +86,30 @@ func (h *Host) snapshot(ctx context.Context, m *store.Machine, name clade.Name) 
 }
 
 // RestoreSnapshot makes a stopped machine what it was; what was written since is
-// gone. On an error it is as it was before.
-func (h *Host) RestoreSnapshot(ctx context.Context, machine, name clade.Name, p clade.Progress) (*clade.Removal, error) {
-	m, release, err := h.holdStopped(ctx, machine, "restore")
+// gone. One whose memory was kept goes on from there. On an error it is as it was before.
+func (h *Host) RestoreSnapshot(ctx context.Context, spec clade.RestoreSpec, p clade.Progress) (*clade.Removal, error) {
+	m, release, err := h.holdStopped(ctx, spec.Machine, "restore")
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	s, err := h.snapshot(ctx, m, name)
+	s, err := h.snapshot(ctx, m, spec.Name)
 	if err != nil {
 		return nil, retitle("restore", err)
+	}
+	if s.Memory != nil && !spec.DiskOnly {
+		return h.resumeMemory(ctx, m, s, p)
 	}
 	return h.goBack(ctx, m, s, nil)
 }
 
-// goBack makes m what s says it was.
+// goBack makes m's system disks what s says they were.
 func (h *Host) goBack(ctx context.Context, m *store.Machine, s *clade.Snapshot, more func(*store.Tx) error) (*clade.Removal, error) {
-	on := "machine " + string(m.Name)
-	layers := make([]string, len(s.Disks))
-	for i, d := range s.Disks {
-		layers[i] = d.Layer
-	}
-	if err := h.chainIntact(ctx, layers...); err != nil {
+	on, disks := "machine "+string(m.Name), systemDisks(s.Disks)
+	if err := h.chainIntact(ctx, layersOf(disks)...); err != nil {
 		return nil, fileError("restore", on, err)
 	}
-	r, err := h.replaceHeads(ctx, m, change{disks: s.Disks, record: func(tx *store.Tx) error {
+	r, err := h.replaceHeads(ctx, m, change{disks: disks, record: func(tx *store.Tx) error {
 		err := errors.Join(tx.SetSource(m.ID, s.Clone, s.Source), tx.SetMachineID(m.ID, ""))
 		if err == nil && more != nil {
 			err = more(tx)
@@ -127,6 +135,19 @@ func (h *Host) RemoveSnapshot(ctx context.Context, machine, name clade.Name) (*c
 	}
 	r := &clade.Removal{Removed: "snapshot " + string(name) + " of machine " + string(machine)}
 	exactly := h.freedExactly(ctx, clade.Going{Snapshots: []clade.GoingSnapshot{{Machine: machine, Name: name}}})
+	if s.Memory != nil {
+		op, err := h.begin(ctx, "forget") // names the machine to who comes after a kill
+		if err != nil {
+			return nil, err
+		}
+		defer op.end()
+		if err := os.WriteFile(filepath.Join(op.dir, frozenFile), []byte(m.Name), 0o600); err != nil {
+			return nil, fileError("remove", r.Removed, err)
+		}
+		if r.Freed, err = image.Allocated(h.memoryPath(m.ID, s)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, clade.NotFound) {
+			return nil, fileError("remove", r.Removed, err)
+		}
+	}
 	var gone []*clade.Layer
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.RemoveSnapshot(m.ID, name); err != nil {
@@ -139,6 +160,9 @@ func (h *Host) RemoveSnapshot(ctx context.Context, machine, name clade.Name) (*c
 		return nil, fileError("remove", r.Removed, err)
 	}
 	h.did("snapshot's record removed")
+	if err := h.dropLooseMemory(ctx, m); err != nil {
+		h.Config.Log.Warn("a memory stays", "snapshot", name, "err", err) // it has no record: the sweep removes it
+	}
 	below := make([]clade.TemplateDisk, len(s.Disks))
 	for i, d := range s.Disks {
 		below[i].Layer = d.Layer

@@ -65,7 +65,7 @@ func TestPauseIsTold(t *testing.T) {
 		if running {
 			must(t, h, "start c")
 		}
-		s, err := h.CreateSnapshot(ctx, "c", clade.Name(fmt.Sprintf("s-%v", running)), nil)
+		s, err := h.CreateSnapshot(ctx, clade.SnapshotSpec{Machine: "c", Name: clade.Name(fmt.Sprintf("s-%v", running))}, nil)
 		if err != nil || (s.Pause != nil) != running || running && !s.Pause.Frozen {
 			t.Errorf("running %v: snapshot %+v, %v", running, s, err)
 		}

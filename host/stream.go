@@ -70,11 +70,12 @@ func (h *Host) copyable(ctx context.Context, m *store.Machine, p clade.Progress)
 	if len(disks) == 0 {
 		return nil
 	}
-	frozen, err := h.freezeOnto(ctx, m, disks, func(layer string, virtual clade.Bytes) qcow2.Overlay {
+	plain := func(layer string, virtual clade.Bytes) qcow2.Overlay {
 		o := head(layer, virtual)
 		o.PlainL2 = true
 		return o
-	}, p)
+	}
+	frozen, err := h.freezeOnto(ctx, m, disks, freezing{plain, h.moveToHeads}, p)
 	if err == nil {
 		*m = *frozen
 	}

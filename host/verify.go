@@ -59,7 +59,11 @@ func (h *Host) Verify(ctx context.Context, spec clade.VerifySpec, p clade.Progre
 	if err != nil {
 		return verdicts, fileError("verify", "home "+h.Dir, err)
 	}
-	return append(verdicts, warm...), errors.Join(h.damage(damaged), h.warmDamage(warm))
+	memory, err := h.verifyMemory(ctx, l, spec.Names, p)
+	if err != nil {
+		return verdicts, fileError("verify", "home "+h.Dir, err)
+	}
+	return slices.Concat(verdicts, warm, memory), errors.Join(h.damage(damaged), h.warmDamage(warm), h.memoryDamage(memory))
 }
 
 // damage is the error about layers that are not what was sealed, or nil.

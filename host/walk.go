@@ -201,6 +201,8 @@ func partOfMachine(name string) string {
 		return "seeds"
 	case name == nvramFile:
 		return "NVRAM"
+	case strings.HasPrefix(name, memoryPrefix):
+		return "memories"
 	case strings.Contains(name, ".log") || strings.HasPrefix(name, "events."):
 		return "logs"
 	}

@@ -56,10 +56,10 @@ type Spec struct {
 
 // A Memory is a file that is a guest's memory.
 type Memory struct {
-	File string `json:"file"`
-	// State is a file that a Saver wrote: the machine does not boot but goes on where
-	// that one stood, and File is read and never written. Many machines can go on
-	// from one pair of files. Empty: the machine boots, and its memory is in File,
+	File string `json:"file,omitempty"` // empty: what a Keeper wrote has the memory in its State
+	// State is a file that a Saver or a Keeper wrote: the machine does not boot but goes
+	// on where that one stood, and File is read and never written. Many machines can go
+	// on from one pair of files. Empty: the machine boots, and its memory is in File,
 	// which the driver makes.
 	State string `json:"state,omitempty"`
 }
@@ -159,6 +159,22 @@ type Saver interface {
 	// and writes what else it is, but for its disks, to the new file state. It stands
 	// still then. Kinds: NotRunning; Unsupported (its memory is no file); NoSpace.
 	Save(ctx context.Context, p Place, state string) error
+}
+
+// A Keeper keeps what a running machine is, its memory too, while it goes on.
+type Keeper interface {
+	// Bind tells what a memory that is kept or resumed here depends on, as a Saver's does.
+	Bind(ctx context.Context, accelerator string, known clade.Bound) (clade.Bound, error)
+	// Keep stops the processors of a running machine, writes its memory and devices to
+	// the new file state, makes it go on writing in the new heads, as Switch does, and
+	// lets it run on: the file and what lies below the heads are of one moment. The
+	// Pause says how long it stood still. After an error it runs on, in all of the new
+	// heads or in none, and there is no file. Kinds: NotRunning; Unsupported (it does not
+	// run under bound, or was itself woken from a memory of others); NoSpace.
+	Keep(ctx context.Context, p Place, bound clade.Bound, state string, heads []string) (Pause, error)
+	// Continue lets a machine run on that a caller of Keep, who died, left standing
+	// still. It changes nothing for one that runs. Kind NotRunning.
+	Continue(ctx context.Context, p Place) error
 }
 
 // A Plugger connects running machines to networks.

@@ -92,11 +92,12 @@ func (a *args) machine(s hypervisor.Spec, code string) {
 	if s.Accelerator == "kvm" {
 		cpu, accel = "host", "kvm"
 	}
-	if s.Memory != nil && s.Memory.State != "" && accel != "kvm" {
+	shared := s.Memory != nil && s.Memory.File != ""
+	if shared && s.Memory.State != "" && accel != "kvm" {
 		// What is translated of a guest is memory of its own, up to a gigabyte of it.
 		accel += fmt.Sprintf(",tb-size=%d", min(max(s.Hardware.Memory/8, translated), 4*translated)/clade.MiB)
 	}
-	if s.Memory != nil {
+	if shared {
 		machine += ",memory-backend=" + memoryID
 		a.memory(*s.Memory, s.Hardware.Memory)
 	}

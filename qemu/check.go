@@ -36,7 +36,11 @@ func check(p hypervisor.Place, s hypervisor.Spec) error {
 		}
 	}
 	if s.Memory != nil {
-		paths = append(paths, s.Memory.File)
+		for _, file := range []string{s.Memory.File, s.Memory.State} {
+			if file != "" {
+				paths = append(paths, file)
+			}
+		}
 	}
 	for i, d := range s.Disks {
 		paths = append(paths, d.Path)
@@ -128,7 +132,7 @@ func checkFiles(s hypervisor.Spec) error {
 // checkMemory refuses what cannot be resumed. QEMU wants to be able to write to the
 // memory that it maps privately.
 func checkMemory(s hypervisor.Spec) error {
-	if err := canOpen(s.Memory.State, os.O_RDONLY); err != nil {
+	if err := canOpen(s.Memory.State, os.O_RDONLY); err != nil || s.Memory.File == "" {
 		return err
 	}
 	if err := canOpen(s.Memory.File, os.O_RDWR); err != nil {

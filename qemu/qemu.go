@@ -61,6 +61,7 @@ var _ interface {
 	hypervisor.Consoler
 	hypervisor.Snapshotter
 	hypervisor.Saver
+	hypervisor.Keeper
 	hypervisor.Plugger
 } = (*Driver)(nil)
 

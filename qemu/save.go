@@ -25,8 +25,12 @@ import (
 // file need a program (exec:, which its sandbox forbids) or a newer QEMU (file:).
 const moveSocket = "mv"
 
-// moveLimit bounds the saving or loading of a state, which is a fraction of a megabyte.
-const moveLimit = 60 * time.Second
+// moveLimit bounds the saving or loading of a state, which is a fraction of a megabyte
+// where the memory is not in it; keepLimit of one that it is in.
+const (
+	moveLimit = 60 * time.Second
+	keepLimit = 20 * time.Minute
+)
 
 // Bind implements hypervisor.Saver.
 func (d *Driver) Bind(ctx context.Context, accelerator string, known clade.Bound) (clade.Bound, error) {
@@ -116,7 +120,13 @@ func (d *Driver) Save(ctx context.Context, p hypervisor.Place, state string) err
 		}
 		return talkError(p, "save", "machine", err)
 	}
-	return talkError(p, "save", "machine", save(ctx, c, filepath.Join(p.Run, moveSocket), state))
+	if err := c.Execute(ctx, "stop", nil, nil); err != nil {
+		return talkError(p, "stop", "machine", err)
+	}
+	if err := withoutMemory(ctx, c); err != nil {
+		return talkError(p, "save", "machine", err)
+	}
+	return talkError(p, "save", "machine", pour(ctx, c, filepath.Join(p.Run, moveSocket), state))
 }
 
 // sharesMemory tells whether what the guest writes to its memory is in a file.
@@ -136,43 +146,46 @@ func sharesMemory(ctx context.Context, c *qmp.Client) (bool, error) {
 	return false, nil
 }
 
-func save(ctx context.Context, c *qmp.Client, socket, state string) error {
+// pour writes the state of a machine that stands still to the new file state. Whoever
+// seals that makes it last: the machine need not wait for the disk.
+func pour(ctx context.Context, c *qmp.Client, socket, state string) (err error) {
 	out, err := os.OpenFile(state, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	defer out.Close()
+	defer func() {
+		if err = errors.Join(err, out.Close()); err != nil {
+			_ = os.Remove(state)
+		}
+	}()
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	if err := c.Execute(ctx, "stop", nil, nil); err != nil {
-		return err
-	}
-	if err := withoutMemory(ctx, c); err != nil {
-		return err
-	}
 	took := make(chan error, 1)
 	go func() {
 		conn, err := l.Accept()
 		if err == nil {
+			abort := context.AfterFunc(ctx, func() { conn.Close() })
 			_, err = io.Copy(out, conn)
-			err = errors.Join(err, conn.Close())
+			abort()
+			conn.Close()
 		}
 		took <- err
 	}()
-	if err := c.Execute(ctx, "migrate", object{"uri": "unix:" + socket}, nil); err != nil {
-		l.Close()
-		<-took
-		return err
+	err = c.Execute(ctx, "migrate", object{"uri": "unix:" + socket}, nil)
+	if err == nil {
+		err = moved(ctx, c)
 	}
-	if err := moved(ctx, c); err != nil {
-		l.Close()
-		<-took
-		return err
+	if err == nil {
+		return <-took
 	}
-	return errors.Join(<-took, out.Sync())
+	l.Close()
+	if written := <-took; clade.KindOf(written) == clade.NoSpace {
+		return written // QEMU only knows that nobody takes what it writes
+	}
+	return err
 }
 
 // withoutMemory tells QEMU that memory in files is not part of a state.
@@ -207,10 +220,14 @@ func moved(ctx context.Context, c *qmp.Client) error {
 
 // resume gives a QEMU that waits for it the state in a file, and lets its
 // processors run. A state that is none makes QEMU end, or say so.
-func resume(ctx context.Context, p hypervisor.Place, state string) error {
-	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+func resume(ctx context.Context, p hypervisor.Place, m hypervisor.Memory) error {
+	limit := moveLimit
+	if m.File == "" {
+		limit = keepLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	in, err := os.Open(state)
+	in, err := os.Open(m.State)
 	if err != nil {
 		return err
 	}
@@ -220,8 +237,10 @@ func resume(ctx context.Context, p hypervisor.Place, state string) error {
 		return err
 	}
 	defer c.Close()
-	if err := withoutMemory(ctx, c); err != nil {
-		return err
+	if m.File != "" {
+		if err := withoutMemory(ctx, c); err != nil {
+			return err
+		}
 	}
 	socket := filepath.Join(p.Run, moveSocket)
 	defer os.Remove(socket)

@@ -202,13 +202,17 @@ func forget(ctx context.Context, c *qmp.Client, moves []move) {
 	}
 }
 
-// move puts all disks on their new heads in one transaction, with the guest's
-// file systems frozen where its agent can.
-func (d *Driver) move(ctx context.Context, p hypervisor.Place, c *qmp.Client, moves []move) (hypervisor.Pause, error) {
-	var actions []object
+// switches are the moves as actions of one transaction.
+func switches(moves []move) (actions []object) {
 	for _, m := range moves {
 		actions = append(actions, object{"type": "blockdev-snapshot", "data": object{"node": m.from, "overlay": m.to}})
 	}
+	return actions
+}
+
+// move puts all disks on their new heads in one transaction, with the guest's
+// file systems frozen where its agent can.
+func (d *Driver) move(ctx context.Context, p hypervisor.Place, c *qmp.Client, moves []move) (hypervisor.Pause, error) {
 	ice, err := d.freeze(ctx, p)
 	if err != nil {
 		d.log.Info("file systems are not frozen", "place", p.Dir, "error", err)
@@ -217,7 +221,7 @@ func (d *Driver) move(ctx context.Context, p hypervisor.Place, c *qmp.Client, mo
 	if began.IsZero() {
 		began = time.Now()
 	}
-	err = c.Execute(ctx, "transaction", object{"actions": actions}, nil)
+	err = c.Execute(ctx, "transaction", object{"actions": switches(moves)}, nil)
 	frozen := d.thaw(ctx, p, ice)
 	return hypervisor.Pause{Length: time.Since(began), Frozen: frozen && err == nil}, err
 }

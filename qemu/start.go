@@ -83,7 +83,7 @@ func (d *Driver) launch(ctx context.Context, p hypervisor.Place, lock *hold.Lock
 	d.log.Debug("started", "program", cmd.Path, "args", cmd.Args[1:], "pid", process.PID)
 	err = d.answered(ctx, p, process)
 	if err == nil && m != nil && m.State != "" {
-		err = resume(ctx, p, m.State)
+		err = resume(ctx, p, *m)
 	}
 	if err != nil {
 		process.Kill()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"encoding/json"
 	"time"
 
 	"github.com/clade-vm/clade"
@@ -21,11 +22,15 @@ func (tx *Tx) Snapshots(machine string) ([]*clade.Snapshot, error) {
 		var s clade.Snapshot
 		var id string
 		var created int64
-		err := rows.Scan(&id, &s.Machine, &s.Name, &s.Clone, &s.Source, &created)
+		var memory []byte
+		err := rows.Scan(&id, &s.Machine, &s.Name, &s.Clone, &s.Source, &created, &memory)
+		if err == nil && len(memory) > 0 {
+			err = json.Unmarshal(memory, &s.Memory)
+		}
 		s.Created = time.Unix(0, created).UTC()
 		list, byKey[key{id, string(s.Name)}] = append(list, &s), &s
 		return err
-	}, "SELECT s.machine, m.name, s.name, s.clone, s.source, s.created FROM snapshots s JOIN machines m ON m.id = s.machine "+
+	}, "SELECT s.machine, m.name, s.name, s.clone, s.source, s.created, s.memory FROM snapshots s JOIN machines m ON m.id = s.machine "+
 		where+" ORDER BY m.name, s.created, s.name", args...)
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -47,9 +52,16 @@ func (tx *Tx) Snapshots(machine string) ([]*clade.Snapshot, error) {
 // AddSnapshot records a snapshot of the machine with that id: its last one, also
 // where the clock was set back since the one before. Kind Exists.
 func (tx *Tx) AddSnapshot(machine string, s *clade.Snapshot) error {
-	_, err := tx.exec(`INSERT INTO snapshots (machine, name, clone, source, created) VALUES (?,?,?,?,
+	var memory []byte
+	if s.Memory != nil {
+		var err error
+		if memory, err = json.Marshal(s.Memory); err != nil {
+			return err
+		}
+	}
+	_, err := tx.exec(`INSERT INTO snapshots (machine, name, clone, source, memory, created) VALUES (?,?,?,?,?,
 			max(?, coalesce((SELECT max(created) + 1 FROM snapshots WHERE machine = ?), 0)))`,
-		machine, string(s.Name), string(s.Clone), s.Source, s.Created.UnixNano(), machine)
+		machine, string(s.Name), string(s.Clone), s.Source, string(memory), s.Created.UnixNano(), machine)
 	if clade.KindOf(err) == clade.Exists {
 		return &clade.Error{Op: "create", On: "snapshot " + string(s.Name) + " of machine " + string(s.Machine), Kind: clade.Exists,
 			Hint: "choose another name, or remove it: clade snapshot rm " + string(s.Machine) + " " + string(s.Name)}
@@ -64,6 +76,16 @@ func (tx *Tx) AddSnapshot(machine string, s *clade.Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// SealMemory records anew what proves the memory of a snapshot.
+func (tx *Tx) SealMemory(machine string, s *clade.Snapshot) error {
+	text, err := json.Marshal(s.Memory)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec("UPDATE snapshots SET memory = ? WHERE machine = ? AND name = ?", string(text), machine, string(s.Name))
+	return err
 }
 
 // RemoveSnapshot deletes the record of a snapshot; its layers stay.

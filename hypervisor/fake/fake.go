@@ -39,6 +39,8 @@ type Driver struct {
 	Dumb    bool                      // guests that are woken do not say who they are
 	Address func(mac string) []string // the addresses the guest with that MAC has; nil: none
 	Version string                    // of the hypervisor: what another one saved cannot be resumed
+	Lame    bool                      // nothing is resumed
+	Halfway func()                    // called by Keep while the machine stands still; nil: nothing
 
 	mu sync.Mutex // the run files, against other goroutines
 }
@@ -55,8 +57,9 @@ var _ interface {
 
 // run is what is known of a machine while it runs.
 type run struct {
-	Spec  hypervisor.Spec `json:"spec"`
-	Heads []string        `json:"heads"`
+	Spec     hypervisor.Spec `json:"spec"`
+	Heads    []string        `json:"heads"`
+	Standing bool            `json:"standing,omitempty"` // still, while it is kept
 }
 
 // Start implements hypervisor.Driver. The machine runs, and its guest is up, at once.
@@ -96,6 +99,9 @@ func (d *Driver) start(ctx context.Context, p hypervisor.Place, s hypervisor.Spe
 		return err
 	}
 	if s.Memory != nil && s.Memory.State != "" {
+		if d.Lame {
+			return &clade.Error{Kind: clade.Corrupt, Err: errors.New("the state could not be moved")}
+		}
 		err = resume(filepath.Join(p.Dir, guestDir), s.Memory.State)
 	} else {
 		err = install(filepath.Join(p.Dir, guestDir), s)
@@ -123,7 +129,11 @@ func (d *Driver) Status(_ context.Context, p hypervisor.Place) (hypervisor.Statu
 	}
 	pid, since := hold.Holder(path)
 	if held {
-		return hypervisor.Status{State: clade.Running, PID: pid, Since: since}, nil
+		st := hypervisor.Status{State: clade.Running, PID: pid, Since: since}
+		if r, err := d.running(p); err == nil && r.Standing {
+			st.State = clade.Paused
+		}
+		return st, nil
 	}
 	st := hypervisor.Status{State: clade.Stopped, Since: since}
 	if since.IsZero() {

@@ -14,6 +14,7 @@ import (
 
 var _ interface {
 	hypervisor.Saver
+	hypervisor.Keeper
 	hypervisor.Plugger
 } = (*Driver)(nil)
 
@@ -25,7 +26,7 @@ func (d *Driver) Bind(_ context.Context, accelerator string, _ clade.Bound) (cla
 // memory makes the file that is to be the guest's memory, or looks whether what
 // is to be resumed is there.
 func memory(s hypervisor.Spec) error {
-	if s.Memory == nil {
+	if s.Memory == nil || s.Memory.File == "" {
 		return nil
 	}
 	if s.Memory.State != "" {
@@ -47,9 +48,13 @@ func (d *Driver) Save(_ context.Context, p hypervisor.Place, state string) error
 	if r.Spec.Memory == nil || r.Spec.Memory.State != "" {
 		return &clade.Error{Op: "save", On: "machine " + string(r.Spec.Name), Kind: clade.Unsupported, Err: errors.New("its memory is no file of its own")}
 	}
+	return write(filepath.Join(p.Dir, guestDir), state)
+}
+
+// write writes all that the guest in dir is to the file state.
+func write(dir, state string) error {
 	files := make(map[string]string)
-	dir := filepath.Join(p.Dir, guestDir)
-	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}

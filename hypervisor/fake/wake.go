@@ -20,6 +20,8 @@ func (g *guest) script(args []string, input []byte) (*clade.Exit, bool) {
 	switch {
 	case len(args) > 2 && args[2] == "clade-wake":
 		return g.wake(input), true
+	case len(args) > 2 && args[2] == "clade-catch-up":
+		return g.catchUp(input), true
 	case len(args) > 2 && args[2] == "clade-prepare":
 		return &clade.Exit{Out: []byte("done\n")}, true
 	case len(args) > 1 && strings.HasPrefix(args[1], "exec xargs -0 sh"):
@@ -31,6 +33,15 @@ func (g *guest) script(args []string, input []byte) (*clade.Exit, bool) {
 		return &clade.Exit{Out: fmt.Appendf(nil, "clade %d\n%s\x00%s//\n%s\x00\nclade end\n", n, root, facts, root)}, true
 	}
 	return nil, false
+}
+
+// catchUp notes what time the guest was told.
+func (g *guest) catchUp(input []byte) *clade.Exit {
+	now, _, _ := strings.Cut(string(input), "\n")
+	if err := g.write("run/time", []byte(now+"\n"), os.O_TRUNC); err != nil {
+		return &clade.Exit{Status: 1, Out: []byte("failed time\n")}
+	}
+	return &clade.Exit{Out: []byte("done\n")}
 }
 
 // wake does what its orders say. A guest that is given no entropy draws what its

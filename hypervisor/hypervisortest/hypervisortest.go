@@ -61,6 +61,8 @@ func Run(t *testing.T, s Suite) {
 		"HeadsAllOrNone": headsAllOrNone,
 		"Saved":          saved,
 		"SaveNothing":    saveNothing,
+		"Kept":           kept,
+		"KeepNothing":    keepNothing,
 		"Plug":           plug,
 	} {
 		t.Run(name, func(t *testing.T) { test(s.machine(t)) })

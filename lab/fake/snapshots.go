@@ -12,19 +12,26 @@ import (
 const beforeRebase clade.Name = "before-rebase"
 
 // CreateSnapshot implements clade.Snapshots.
-func (h *Home) CreateSnapshot(ctx context.Context, machine, name clade.Name, _ clade.Progress) (*clade.Snapshot, error) {
+func (h *Home) CreateSnapshot(ctx context.Context, spec clade.SnapshotSpec, _ clade.Progress) (*clade.Snapshot, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m, err := h.machine("create snapshot of", machine)
+	m, err := h.machine("create snapshot of", spec.Machine)
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.keep(m, name)
+	if spec.Memory && m.State != clade.Running {
+		return nil, fail("keep the memory of", "machine "+string(m.Name), clade.NotRunning, "start it: clade start "+string(m.Name), "it is %s: it has no memory to keep", m.State)
+	}
+	s, err := h.keep(m, spec.Name)
 	if err != nil {
 		return nil, err
 	}
 	made := *s
 	made.Pause = pause(m)
+	if spec.Memory {
+		s.Memory = &clade.SavedMemory{Hardware: m.Hardware, Bound: bound, File: clade.WarmFile{Name: "memory-" + m.ID, Digest: "sha256:0", Size: warmSize, Allocated: warmSize}}
+		made.Memory, made.Pause = s.Memory, &clade.Pause{Length: made.Pause.Length, Memory: true}
+	}
 	return &made, nil
 }
 
@@ -80,9 +87,10 @@ func (h *Home) back(m *clade.Machine, disks []clade.Disk) *clade.Removal {
 }
 
 // RestoreSnapshot implements clade.Snapshots.
-func (h *Home) RestoreSnapshot(_ context.Context, machine, name clade.Name, _ clade.Progress) (*clade.Removal, error) {
+func (h *Home) RestoreSnapshot(_ context.Context, spec clade.RestoreSpec, _ clade.Progress) (*clade.Removal, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	machine, name := spec.Machine, spec.Name
 	m, err := h.stopped("restore", machine)
 	if err != nil {
 		return nil, err
@@ -92,7 +100,11 @@ func (h *Home) RestoreSnapshot(_ context.Context, machine, name clade.Name, _ cl
 		return nil, fail("restore", "snapshot "+string(name)+" of machine "+string(machine), clade.NotFound, "clade snapshot ls", "no snapshot has this name")
 	}
 	m.Clone, m.Source = s.Clone, s.Source
-	return h.back(m, s.Disks), nil
+	r := h.back(m, s.Disks)
+	if s.Memory != nil && !spec.DiskOnly {
+		m.State = clade.Running
+	}
+	return r, nil
 }
 
 // RemoveSnapshot implements clade.Snapshots.
@@ -105,6 +117,9 @@ func (h *Home) RemoveSnapshot(_ context.Context, machine, name clade.Name) (*cla
 	}
 	h.s.Snapshots = slices.DeleteFunc(h.s.Snapshots, func(other *clade.Snapshot) bool { return other == s })
 	freed, kept := h.sweep(s.Disks[0].Layer)
+	if s.Memory != nil {
+		freed += s.Memory.File.Allocated
+	}
 	return &clade.Removal{Removed: "snapshot " + string(name) + " of machine " + string(machine), Freed: freed, Kept: kept}, nil
 }
 
@@ -209,7 +224,7 @@ func merge(old, mine, next map[string]string, take clade.Side) *clade.Merge {
 
 // UndoRebase implements clade.Snapshots.
 func (h *Home) UndoRebase(ctx context.Context, machine clade.Name, p clade.Progress) (*clade.Removal, error) {
-	r, err := h.RestoreSnapshot(ctx, machine, beforeRebase, p)
+	r, err := h.RestoreSnapshot(ctx, clade.RestoreSpec{Machine: machine, Name: beforeRebase, DiskOnly: true}, p)
 	if err != nil {
 		return nil, err
 	}

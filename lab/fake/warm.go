@@ -10,6 +10,9 @@ import (
 
 const warmSize = 180 * clade.MiB
 
+// bound is what every memory of this home depends on.
+var bound = clade.Bound{Version: "7.2.22", Binary: "sha256:0", Machine: "pc-q35-7.2", CPU: "max", Accelerator: "tcg"}
+
 // WarmTemplate implements clade.Templates.
 func (h *Home) WarmTemplate(ctx context.Context, spec clade.WarmSpec, p clade.Progress) (*clade.Warm, error) {
 	h.mu.Lock()
@@ -23,7 +26,7 @@ func (h *Home) WarmTemplate(ctx context.Context, spec clade.WarmSpec, p clade.Pr
 	}
 	h.detach(t.Ref())
 	w := &clade.Warm{ID: fmt.Sprintf("w%d", h.next()), Template: t.Ref(), After: spec.After, Hardware: spec.Hardware, Created: epoch,
-		Bound: clade.Bound{Version: "7.2.22", Binary: "sha256:0", Machine: "pc-q35-7.2", CPU: "max", Accelerator: "tcg"},
+		Bound: bound,
 		Files: []clade.WarmFile{{Name: "ram", Digest: "sha256:1", Size: clade.GiB, Allocated: warmSize}}}
 	if w.After == "" {
 		w.After = clade.AfterCloudInit
