@@ -3,12 +3,49 @@
 package appliance
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
+
+// lay returns a disk of a size on which a tool made a file system.
+func lay(t *testing.T, size int64, tool string, args ...string) Disk {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "", tool, append(args, path)...)
+	return Disk{Path: path, Format: Raw}
+}
+
+// TestHomeInKernel runs those tests of the host that need a kernel which checks sealed
+// files, by the hand of a user.
+func TestHomeInKernel(t *testing.T) {
+	need(t, "mke2fs")
+	plot := t.TempDir()
+	cmd := exec.Command("go", "test", "-c", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(plot, "host.test"), "../host")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the host's tests: %v: %s", err, text)
+	}
+	console := garden(t, `mount ext4 0 /with
+plant plot /with
+mkdir /with/tmp
+own /with/tmp 1000 1000
+run /with/tmp /with/host.test -test.v -test.timeout 60s -test.run ^(TestKernelChecks|TestSealingKilledAfterEachStep)$
+unmount /with
+`, map[string]string{"plot": plot}, lay(t, 192<<20, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "verity"))
+	for _, want := range []string{"--- PASS: TestKernelChecks", "--- PASS: TestSealingKilledAfterEachStep"} {
+		if !strings.Contains(console, want) {
+			t.Errorf("the console lacks %q: %s", want, console)
+		}
+	}
+}
 
 // TestSealedInKernel: a file that clade sealed where the file system has fs-verity is
 // opened for writing by nobody, root neither, and a bit that the disk lost below it is
@@ -16,25 +53,10 @@ import (
 // same, and nothing was measured.
 func TestSealedInKernel(t *testing.T) {
 	need(t, "mke2fs")
-	dir := t.TempDir()
-	lay := func(name, size, tool string, args ...string) Disk {
-		path := filepath.Join(dir, name)
-		f, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		n := map[string]int64{"16M": 16 << 20, "128M": 128 << 20}[size]
-		if err := f.Truncate(n); err != nil {
-			t.Fatal(err)
-		}
-		command(t, "", tool, append(args, path)...)
-		return Disk{Path: path, Format: Raw}
-	}
 	disks := []Disk{
-		lay("with", "16M", "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "verity"),
-		lay("without", "16M", "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^verity"),
-		lay("btrfs", "128M", "mkfs.btrfs", "-q"),
+		lay(t, 16<<20, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "verity"),
+		lay(t, 16<<20, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^verity"),
+		lay(t, 128<<20, "mkfs.btrfs", "-q"),
 	}
 	script := `mount ext4 0 /with
 mount ext4 1 /without

@@ -130,6 +130,8 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		return nil
 	case "repair": // NAME FROM
 		_, err = h.Verify(ctx, clade.VerifySpec{Names: words[1:2], Repair: words[2]}, nil)
+	case "verify":
+		_, err = h.Verify(ctx, clade.VerifySpec{Names: words[1:2]}, nil)
 	case "compact":
 		_, err = h.Compact(ctx, name, false, nil)
 	case "promote":

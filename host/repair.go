@@ -178,6 +178,13 @@ func (r *repair) place(ctx context.Context) error {
 	return h.recordRepair(ctx, notes)
 }
 
+// is says whether a layer's file, of which l has the facts, is the one of the note. That
+// the kernel checks it may have begun since, and then nothing else was written; ext4
+// takes that for a modification.
+func (n mended) is(l *clade.Layer) bool {
+	return l.Inode == n.Inode && int64(l.Size) == n.Size && (l.Modified == n.Modified || l.Verity != "")
+}
+
 // note keeps which right files are being put in place of which layers, for whoever
 // comes after a kill.
 func (o *operation) note(notes []mended) error {
@@ -209,8 +216,7 @@ func (h *Host) recordRepair(ctx context.Context, notes []mended) error {
 	for _, l := range layers {
 		for _, n := range notes {
 			path := h.layerPath(l.ID)
-			if n.Layer != l.ID || facts(path, l) != nil ||
-				l.Inode != n.Inode || int64(l.Size) != n.Size || l.Modified != n.Modified {
+			if n.Layer != l.ID || facts(path, l) != nil || !n.is(l) {
 				continue
 			}
 			if err := errors.Join(image.Seal(path), facts(path, l)); err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -92,7 +91,7 @@ func (h *Host) intact(l *clade.Layer) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, fs.ErrPermission) { // it may be what it was
+	if kind := clade.KindOf(err); kind == clade.Denied || kind == clade.Busy { // it may be what it was
 		return fileError("check", "layer "+l.ID, err)
 	}
 	return &clade.Error{Op: "check", On: "layer " + l.ID, Kind: clade.Corrupt, Err: err,

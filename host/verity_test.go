@@ -2,16 +2,28 @@ package host_test
 
 import (
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/host"
 	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/store"
 )
 
 // note records of a layer that the kernel measured it.
 func note(t *testing.T, dir, id, verity string) {
+	t.Helper()
+	change(t, dir, id, func(l *clade.Layer) { l.Verity = verity })
+}
+
+// change changes what is recorded of a layer.
+func change(t *testing.T, dir, id string, do func(*clade.Layer)) {
 	t.Helper()
 	db, err := store.Open(ctx, dir+"/clade.db")
 	if err != nil {
@@ -22,7 +34,7 @@ func note(t *testing.T, dir, id, verity string) {
 		layers, err := tx.Layers()
 		for _, l := range layers {
 			if l.ID == id {
-				l.Verity = verity
+				do(l)
 				err = errors.Join(err, tx.SealLayer(l))
 			}
 		}
@@ -55,6 +67,18 @@ func verityOf(t *testing.T, dir, id string) (verity string) {
 	return verity
 }
 
+// asItIs records the facts of a layer's file as they are, without a measure.
+func asItIs(t *testing.T, dir, id, path string) {
+	t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Lstat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	change(t, dir, id, func(l *clade.Layer) {
+		l.Inode, l.Modified, l.Changed, l.Verity = st.Ino, st.Mtim.Nano(), st.Ctim.Nano(), ""
+	})
+}
+
 // TestMeasureGone: a layer that the kernel was to check and does not, or measures to be
 // something else, is refused at the start, which names it and what rests on it; verify
 // reads it, and records it as it is here.
@@ -79,4 +103,110 @@ func TestMeasureGone(t *testing.T) {
 	must(t, h, "start c")
 	must(t, h, "kill c")
 	clean(t, h, dir)
+}
+
+// inKernel skips a test where the kernel does not check sealed files. The one of the
+// appliance does, and there these tests are run, too (appliance: TestHomeInKernel).
+func inKernel(t *testing.T) {
+	t.Helper()
+	if !image.Verities(t.TempDir()) {
+		t.Skip("no fs-verity here: " + t.TempDir())
+	}
+}
+
+// allChecked wants that the kernel checks all layers, as recorded, and device states.
+func allChecked(t *testing.T, h *host.Host, after string) {
+	t.Helper()
+	l, err := h.Lineage(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range l.Layers {
+		if is, err := image.Verity(filepath.Join(h.Dir, "layers", layer.ID, "layer.qcow2")); err != nil || is == "" || is != layer.Verity {
+			t.Errorf("after %s: layer %s: recorded is %q, the kernel says %q, %v", after, layer.ID, layer.Verity, is, err)
+		}
+	}
+	for _, w := range l.Warm {
+		for _, f := range w.Files {
+			if (f.Verity != "") != (f.Name == "state") {
+				t.Errorf("after %s: %s is recorded as %q", after, f.Name, f.Verity)
+			}
+		}
+	}
+}
+
+// uncheck puts a copy of a layer's file in its place, as copying a home does.
+func uncheck(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err := errors.Join(err, os.WriteFile(path+".new", data, 0o444), os.Rename(path+".new", path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKernelChecks: however layers come into the home, the kernel checks them; it keeps
+// everybody from writing; and a home that was copied gets its checks back.
+func TestKernelChecks(t *testing.T) {
+	inKernel(t)
+	h, dir := home(t)
+	allChecked(t, h, "template")
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	for _, act := range []string{"linked t c", "start c", "snapshot c s", "kill c", "rm c", "warm t", "export t " + bundle,
+		"untemplate t", "import t " + bundle} {
+		must(t, h, act)
+		allChecked(t, h, act)
+	}
+	must(t, h, "linked t c")
+	id, path := layerOf(t, h, dir, "c")
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := os.OpenFile(path, os.O_RDWR, 0); !errors.Is(err, syscall.EPERM) {
+		t.Errorf("open for writing = %v, %v, want %v", f, err, syscall.EPERM)
+	}
+	uncheck(t, path)
+	if err := perform(ctx, h, "start c"); !errors.Is(err, clade.Corrupt) {
+		t.Errorf("start on a copy = %v, want %v", err, clade.Corrupt)
+	}
+	if _, err := h.Verify(ctx, clade.VerifySpec{}, nil); err != nil {
+		t.Error(err)
+	}
+	allChecked(t, h, "copy")
+	note(t, dir, id, "sha256:"+strings.Repeat("0", 64))
+	if err := perform(ctx, h, "start c"); !errors.Is(err, clade.Corrupt) || !strings.Contains(err.Error(), "measures") {
+		t.Errorf("start of what is measured as something else = %v, want %v", err, clade.Corrupt)
+	}
+	must(t, h, "verify c")
+	must(t, h, "start c")
+	must(t, h, "kill c")
+	clean(t, h, dir)
+}
+
+// TestSealingKilledAfterEachStep: a verify that seals a layer of before again, which is
+// intact, never keeps the machine from starting, and in the end the kernel checks it.
+func TestSealingKilledAfterEachStep(t *testing.T) {
+	inKernel(t)
+	h, dir := home(t)
+	must(t, h, "linked t c")
+	id, path := layerOf(t, h, dir, "c")
+	for _, step := range []int{2, 3, 0} { // noted; sealed; recorded, and it came through
+		uncheck(t, path)
+		asItIs(t, dir, id, path)
+		out, err := exec.Command(os.Args[0], "child", dir, "verify c", strconv.Itoa(step)).CombinedOutput()
+		exit, _ := errors.AsType[*exec.ExitError](err)
+		died := exit != nil && exit.Sys().(syscall.WaitStatus).Signaled()
+		if err != nil && !died {
+			t.Fatalf("step %d: %v\n%s", step, err, out)
+		}
+		if err := perform(ctx, h, "start c"); err != nil {
+			t.Errorf("step %d: %v", step, err)
+		}
+		must(t, h, "kill c")
+		must(t, h, "verify c")
+		allChecked(t, h, "step "+strconv.Itoa(step))
+		clean(t, h, dir)
+		if died != (step > 0) {
+			t.Errorf("step %d: it was killed: %v", step, died)
+		}
+	}
 }

@@ -73,6 +73,9 @@ func (h *Host) warmIntact(w *clade.Warm) error {
 		if is.Verity = was.Verity; err == nil && is != was {
 			err = errors.New("its size, inode or times are not what they were when it was sealed")
 		}
+		if kind := clade.KindOf(err); kind == clade.Denied || kind == clade.Busy { // it may be what it was
+			return fileError("check", "warm template "+w.ID+", "+was.Name, err)
+		}
 		if err != nil {
 			return &clade.Error{Op: "check", On: "warm template " + w.ID + ", " + was.Name, Kind: clade.Corrupt, Err: err,
 				Hint: "clade verify --all tells whether its content is still what was sealed"}

@@ -66,6 +66,8 @@ func deed(words []string) error {
 		}
 		defer f.Close()
 		return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, n(2, 16))
+	case "run":
+		return run(words[1:])
 	case "seal":
 		return seal(name, n(2, 10))
 	case "try":

@@ -13,6 +13,7 @@
 //	unmount DIR
 //	clock SECONDS                  since 1970
 //	...                            the deeds of deeds.go
+//	run DIR PROGRAM ARGUMENTS      there, as user 1000; /bin/sleep sleeps
 //	list DIR                       print what lies there, as the kernel says
 //	die                            end at once: what is mounted stays so
 package main
@@ -27,6 +28,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/clade-vm/clade/appliance/guest"
@@ -35,6 +37,7 @@ import (
 
 func main() {
 	if !guest.Boots() {
+		time.Sleep(time.Hour) // it is the sleep of what it runs
 		return
 	}
 	if err := work(); err != nil {
