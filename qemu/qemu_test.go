@@ -43,11 +43,14 @@ func TestArgs(t *testing.T) {
 	warm.Machine, warm.Memory = "pc-q35-7.2", &hypervisor.Memory{File: "/home/u/a,b/ram"}
 	instant := warm
 	instant.Memory = &hypervisor.Memory{File: "/home/u/a,b/ram", State: "/home/u/a,b/state"}
+	kept := bare
+	kept.Machine, kept.Memory = "pc-q35-7.2", &hypervisor.Memory{State: "/home/u/a,b/memory-a"}
 	for _, test := range []struct {
 		name string
 		spec hypervisor.Spec
 		code string
 	}{
+		{"kept", kept, ""},
 		{"warm", warm, ""},
 		{"instant", instant, ""},
 		{"bios-socket-tcg", bios, ""},

@@ -158,6 +158,9 @@ func pour(ctx context.Context, c *qmp.Client, socket, state string) (err error) 
 			_ = os.Remove(state)
 		}
 	}()
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) { // of a caller that died
+		return err
+	}
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err

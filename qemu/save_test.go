@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/qemu"
+	"github.com/clade-vm/clade/qmp"
 )
 
 // TestPlugListens: what is plugged in waits for the switch, as the NIC that a
@@ -57,5 +59,49 @@ func TestTwoFromOne(t *testing.T) {
 		if err := d.Start(t.Context(), place(t), twin); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestKeptAfterDeath: a caller of Keep that was killed leaves the machine standing still
+// and its socket behind. Neither keeps the next one from its work.
+func TestKeptAfterDeath(t *testing.T) {
+	d, p, s := qemu.New(qemu.Config{}), place(t), spec(t, t.TempDir())
+	if err := d.Start(t.Context(), p, s); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(p.Run, "mv"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	conn, err := net.Dial("unix", filepath.Join(p.Run, "qmp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := qmp.New(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.Execute(t.Context(), "stop", nil, nil)
+	c.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := d.Status(t.Context(), p); err != nil || st.State != clade.Paused {
+		t.Fatalf("status = %+v, %v, want paused", st, err)
+	}
+	if err := d.Continue(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := d.Status(t.Context(), p); err != nil || st.State != clade.Running {
+		t.Errorf("status = %+v, %v, want running", st, err)
+	}
+	bound, err := d.Bind(t.Context(), s.Accelerator, clade.Bound{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Keep(t.Context(), p, bound, filepath.Join(t.TempDir(), "state"), []string{s.Disks[0].Path, s.Disks[1].Path}); err != nil {
+		t.Errorf("Keep: %v", err)
 	}
 }

@@ -4,13 +4,16 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // seedlessBinary is the program as nobody should build it: it gives the kernels of
@@ -66,6 +69,7 @@ func TestLabInstant(t *testing.T) {
 	}
 	h.resetInstant(seen)
 	h.bootInstant()
+	h.goesOn("p-01")
 	h.twins()
 }
 
@@ -113,6 +117,38 @@ func (h *home) bootInstant() {
 	if got := h.run("ssh", "p-01", "--", "hostname"); got != "p-01\n" {
 		h.Errorf("ssh p-01 hostname = %q", got)
 	}
+}
+
+// goesOn: restored to a snapshot with memory, a machine does what it did then. The file
+// in its memory is nowhere else, the process counts on, and it has not booted.
+func (h *home) goesOn(name string) {
+	h.Helper()
+	const begin = `echo then >/dev/shm/then; cat /proc/sys/kernel/random/boot_id
+nohup sh -c 'n=0; while :; do n=$((n+1)); echo $n >/dev/shm/n; sleep 0.1; done' >/dev/null 2>&1 & echo $!`
+	const look = `cat /proc/sys/kernel/random/boot_id; kill -0 %s && cat /dev/shm/then; ls /dev/shm/later /root/later 2>/dev/null; date +%%s; cat /proc/sys/kernel/random/uuid`
+	said := strings.Fields(h.run("exec", name, "--", "sh", "-c", begin))
+	if len(said) != 2 {
+		h.Fatalf("the guest says %q, want its boot and a process", said)
+	}
+	h.run("snapshot", "create", name, "then", "--memory")
+	h.run("exec", name, "--", "sh", "-c", "touch /dev/shm/later /root/later; sync")
+	drew := ""
+	for range 2 {
+		h.run("kill", name)
+		h.run("snapshot", "restore", name, "then")
+		got := strings.Fields(h.run("exec", name, "--", "sh", "-c", fmt.Sprintf(look, said[1])))
+		if len(got) != 4 || got[0] != said[0] || got[1] != "then" || got[3] == drew {
+			h.Fatalf("restored it says %q, want boot %s, what was in its memory and nothing later, and another number than %q", got, said[0], drew)
+		}
+		if told, _ := strconv.ParseInt(got[2], 10, 64); time.Since(time.Unix(told, 0)).Abs() > time.Minute {
+			h.Errorf("restored its clock says %v", time.Unix(told, 0))
+		}
+		drew = got[3]
+	}
+	if got := h.run("ssh", name, "--", "hostname"); got != name+"\n" {
+		h.Errorf("restored, ssh %s hostname = %q", name, got)
+	}
+	h.run("snapshot", "rm", name, "then")
 }
 
 // twins is the counter-proof: a clade that gives no entropy sees twins, and ends them.
