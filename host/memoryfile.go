@@ -26,6 +26,9 @@ func (h *Host) memoryIntact(machine string, s *clade.Snapshot) error {
 	was, is := s.Memory.File, s.Memory.File
 	err := warmFacts(h.memoryPath(machine, s), &is)
 	is.Allocated = was.Allocated // the file system may move what it holds
+	if err == nil {
+		err = measured(is.Verity, was.Verity)
+	}
 	if err == nil && is != was {
 		err = errors.New("its size, inode or times are not what they were when it was sealed")
 	}
@@ -108,7 +111,7 @@ func (h *Host) recheckMemory(ctx context.Context, machine string, s *clade.Snaps
 	if h.memoryIntact(machine, s) == nil {
 		return nil
 	}
-	if err := warmFacts(path, file); err != nil {
+	if err := errors.Join(keepWarm(path, stateFile), warmFacts(path, file)); err != nil {
 		return err
 	}
 	return h.db.Write(ctx, func(tx *store.Tx) error { return tx.SealMemory(machine, s) })
