@@ -96,6 +96,11 @@ func (h *Host) keepNow(ctx context.Context, k hypervisor.Keeper, op *operation, 
 	}
 	pause, err := k.Keep(ctx, h.place(m.ID), bound, state, h.headPaths(m))
 	if err != nil {
+		// It runs on after an error, but for one that kept it from being told so.
+		if bad := k.Continue(context.WithoutCancel(ctx), h.place(m.ID)); bad != nil && !errors.Is(bad, clade.NotRunning) {
+			op.keep = true // the next command tells it
+			return errors.Join(err, bad)
+		}
 		return errors.Join(err, os.Remove(stands))
 	}
 	m.Pause = &clade.Pause{Length: pause.Length, Memory: true}
