@@ -58,13 +58,14 @@ func TestLabPool(t *testing.T) {
 	if after.ID != before.ID || after.PID == before.PID || after.Identity != before.Identity {
 		t.Errorf("the machine was %+v and is %+v, want the same, newly started", before, after)
 	}
-	h.search(string(carl.Machine))
+	// From outside first: who searches in the guest has the words in its memory.
 	if where := h.memory(after.PID); where != 0 {
 		t.Errorf("the next one's machine has anna's words in its memory, at %#x", where)
 	}
 	if files := h.traces(filepath.Join(h.dir, "machines", after.ID)); len(files) > 0 {
 		t.Errorf("the host has anna's words in %v", files)
 	}
+	h.search(string(carl.Machine))
 	reachable(h, string(carl.Machine))
 }
 
@@ -152,7 +153,7 @@ func (h *home) search(name string) {
 	out := h.run("exec", name, "--", "sh", "-c", `w=`+half+`; w=$w`+rest+`
 grep -rlaF --exclude-dir=proc --exclude-dir=sys "$w" / 2>/dev/null | grep -v '^/proc\|^/sys' | grep -v '/var/lib/cloud/instance' | sed 's/^/file /'
 getent passwd anna && echo user
-for p in /proc/[0-9]*; do [ $p = /proc/$$ ] || { tr '\0' ' ' < $p/cmdline; tr '\0' ' ' < $p/environ; } 2>/dev/null | grep -aF "$w" && echo process $p; done
+for p in /proc/[0-9]*; do [ $p != /proc/$$ ] && { tr '\0' ' ' < $p/cmdline; tr '\0' ' ' < $p/environ; } 2>/dev/null | grep -aF "$w" && echo process $p; done
 systemctl list-units --all --plain --no-legend anna.service
 find / -xdev -name "*$w*" 2>/dev/null
 [ -e /dev/shm/big ] && echo shm
