@@ -3,7 +3,10 @@ package qemu
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/clade-vm/clade/hypervisor"
@@ -11,8 +14,9 @@ import (
 )
 
 const (
-	agentLimit = time.Second     // for an agent to answer that may not be there
-	quitLimit  = 2 * time.Second // for QEMU to end by itself
+	agentLimit = time.Second      // for an agent to answer that may not be there
+	quitLimit  = 2 * time.Second  // for QEMU to end by itself
+	endLimit   = 20 * time.Second // for QEMU to be gone once it has taken its sockets away
 )
 
 // Stop implements hypervisor.Driver: through the guest agent where one answers
@@ -26,12 +30,32 @@ func (d *Driver) Stop(ctx context.Context, p hypervisor.Place) error {
 	} else if ctx.Err() != nil {
 		return talkError(p, "stop", "guest", ctx.Err())
 	}
+	err := pressButton(ctx, p)
+	if err != nil && ctx.Err() == nil && ends(ctx, p, err) {
+		return running(p)
+	}
+	return talkError(p, "press", "the power button", err)
+}
+
+func pressButton(ctx context.Context, p hypervisor.Place) error {
 	c, err := dial(ctx, p, controlSocket)
 	if err != nil {
-		return talkError(p, "press", "the power button", err)
+		return err
 	}
 	defer c.Close()
-	return talkError(p, "press", "the power button", c.Execute(ctx, "system_powerdown", nil, nil))
+	return c.Execute(ctx, "system_powerdown", nil, nil)
+}
+
+// ends tells whether a machine that could not be talked to was about to end, and
+// waits for that: QEMU takes its sockets away some time before it is gone itself.
+func ends(ctx context.Context, p hypervisor.Place, err error) bool {
+	left := []error{fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF}
+	if !slices.ContainsFunc(left, func(e error) bool { return errors.Is(err, e) }) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	return hold.Wait(ctx, lockPath(p)) == nil
 }
 
 // shutdown asks the guest agent to power off.

@@ -271,3 +271,17 @@ func TestEndedQEMUIsReaped(t *testing.T) {
 	out, _ := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
 	t.Errorf("process %d is still there: %s", pid, out)
 }
+
+// TestStopOfOneThatEnds: QEMU takes its sockets away before it is gone, and who asks
+// in between is told that it does not run.
+func TestStopOfOneThatEnds(t *testing.T) {
+	d, p, _ := start(t)
+	pid := status(t, d, p).PID
+	if err := os.Remove(filepath.Join(p.Run, "qmp")); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(1500*time.Millisecond, func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	if err := d.Stop(t.Context(), p); !errors.Is(err, clade.NotRunning) {
+		t.Errorf("Stop of one that ends = %v, want kind %q", err, clade.NotRunning)
+	}
+}
