@@ -112,13 +112,16 @@ func (h *Host) poolNames(ctx context.Context) (names []clade.Name, err error) {
 	return names, err
 }
 
+// controlPatience is how long Reconcile waits for another controller to be gone.
+const controlPatience = 3 * time.Second
+
 // Reconcile does one round of what a controller does. Kinds: NotFound; Busy while a
 // controller works in this home.
 func (h *Host) Reconcile(ctx context.Context, name clade.Name, p clade.Progress) (*clade.Reconciliation, error) {
 	c, err := h.takeControl()
-	// A program that this process is just starting elsewhere has the lock's file for a
-	// moment more.
-	for tries := 0; c == nil && err == nil && tries < 10 && pause(ctx, 10*time.Millisecond); tries++ {
+	// A program that a controller was just starting when it ended has the lock's file
+	// for a moment more, on a busy computer a long one.
+	for until := time.Now().Add(controlPatience); c == nil && err == nil && time.Now().Before(until) && pause(ctx, 10*time.Millisecond); {
 		c, err = h.takeControl()
 	}
 	if err != nil {

@@ -3,10 +3,13 @@
 package qemu_test
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/hypervisor"
@@ -29,11 +32,23 @@ func TestPlugListens(t *testing.T) {
 	if err := d.Plug(t.Context(), p, nic); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.Dial("unix", nic.Socket)
-	if err != nil {
-		t.Fatal(err)
+	limit := time.After(time.Minute)
+	// QEMU listens a moment after it has said so: it looks the address up in a thread.
+	for {
+		conn, err := net.Dial("unix", nic.Socket)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if !errors.Is(err, fs.ErrNotExist) || t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-limit:
+			t.Fatal(err)
+		}
 	}
-	conn.Close()
 }
 
 // TestTwoFromOne: two machines go on from one state at the same time.
