@@ -37,8 +37,9 @@ setup-test:
 build:
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/clade ./cmd/clade
 
-# All three tiers; the packages are installed first where they are missing.
-test: setup-test test-unit test-integration test-lab
+# All three tiers; the packages are installed first where they are missing. The second
+# tier runs the first one's tests too, so that they are not run twice.
+test: setup-test test-integration test-lab
 
 test-unit:
 	go test ./...
