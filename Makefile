@@ -4,7 +4,7 @@
 export GOFLAGS := -buildvcs=false
 export CGO_ENABLED := 0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/clade-vm/clade.Version=$(VERSION)
 
 # What clade runs on.
 PACKAGES := qemu-system-x86 qemu-utils mmdebstrap uidmap gpgv debian-archive-keyring openssh-client ovmf

@@ -36,8 +36,7 @@ type Env struct {
 	// Services opens a home. They are closed if they are an io.Closer.
 	Services func(ctx context.Context, home string) (clade.Services, error)
 	// Switch is the life of a network's switch process; nil: there is no such verb.
-	Switch  func(ctx context.Context, home string, network clade.Name) error
-	Version string
+	Switch func(ctx context.Context, home string, network clade.Name) error
 }
 
 // Run performs one command and returns its exit status. ssh and cp replace the

@@ -25,7 +25,7 @@ func command() int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	return cli.Run(ctx, os.Args[1:], cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		Home: os.Getenv("CLADE_HOME"), Services: open, Version: "1.2.3"})
+		Home: os.Getenv("CLADE_HOME"), Services: open})
 }
 
 // open opens the fake home in a directory. The home "broken" cannot be opened.
@@ -78,7 +78,7 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 func run(t *testing.T, home clade.Services, args ...string) (status int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	status = cli.Run(t.Context(), args, cli.Env{In: strings.NewReader(""), Out: &o, Err: &e, Home: t.TempDir(), Version: "1.2.3",
+	status = cli.Run(t.Context(), args, cli.Env{In: strings.NewReader(""), Out: &o, Err: &e, Home: t.TempDir(),
 		Services: func(context.Context, string) (clade.Services, error) { return unclosed{home}, nil }})
 	return status, o.String(), e.String()
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/clade-vm/clade"
 )
 
 // The groups of verbs in the overview.
@@ -29,11 +31,13 @@ It runs as an ordinary user. Everything lies in one home directory.`,
   clade template create debian-12 --from master
   clade clone debian-12 web-1 web-2 --start
   clade ssh web-1`,
+		Version:       clade.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE:          group,
 	}
+	root.SetVersionTemplate("clade {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.home, "home", a.home, "the home directory ($CLADE_HOME)")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing but data and errors")

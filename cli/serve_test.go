@@ -23,7 +23,7 @@ func TestServe(t *testing.T) {
 	ended := make(chan int, 1)
 	var errs bytes.Buffer
 	go func() {
-		ended <- cli.Run(ctx, []string{"serve"}, cli.Env{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &errs, Version: "1.2.3",
+		ended <- cli.Run(ctx, []string{"serve"}, cli.Env{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &errs,
 			Services: func(context.Context, string) (clade.Services, error) { return unclosed{home}, nil }})
 	}()
 	for limit := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {

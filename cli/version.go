@@ -4,6 +4,8 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"github.com/clade-vm/clade"
 )
 
 func (a *app) versionVerb() *cobra.Command {
@@ -17,9 +19,9 @@ func (a *app) versionVerb() *cobra.Command {
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if *asJSON {
-			return a.printJSON(map[string]string{"version": a.env.Version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+			return a.printJSON(map[string]string{"version": clade.Version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 		}
-		return a.print("clade %s", a.env.Version)
+		return a.print("clade %s", clade.Version)
 	}
 	return cmd
 }

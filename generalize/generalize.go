@@ -12,7 +12,6 @@ package generalize
 import (
 	"fmt"
 	"io/fs"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -48,7 +47,7 @@ type Step struct {
 // order in which Erase takes them, and those without findings are in it too: they
 // are what Verify proves. An error is of kind Unproven: marks cannot be read.
 func Plan(fsys fs.FS, marks []identity.Mark) (*Report, error) {
-	r := &Report{Tool: tool(), Time: time.Now().UTC()}
+	r := &Report{Tool: "clade " + clade.Version, Time: time.Now().UTC()}
 	all, err := identity.ReadAll(fsys, marks)
 	if err != nil {
 		return nil, err
@@ -219,12 +218,4 @@ func (r *Report) marks() ([]identity.Mark, error) {
 		marks = append(marks, m)
 	}
 	return marks, nil
-}
-
-// tool is the version of clade that runs.
-func tool() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return "clade " + info.Main.Version
-	}
-	return "clade (devel)"
 }

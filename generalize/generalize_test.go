@@ -163,7 +163,7 @@ func checkAttestation(t *testing.T, r *generalize.Report) {
 	if err := json.Unmarshal(text, &back); err != nil {
 		t.Fatal(err)
 	}
-	if !back.Verified || back.Tool == "" || time.Since(back.Time) > time.Hour || len(back.Marks) != len(r.Marks) {
+	if !back.Verified || back.Tool != "clade "+clade.Version || time.Since(back.Time) > time.Hour || len(back.Marks) != len(r.Marks) {
 		t.Errorf("%+v", back)
 	}
 	for _, s := range back.Marks {

@@ -4,13 +4,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/identity"
 )
 
 // Planned returns the plan that findings which were read elsewhere make for marks:
 // what Plan would say of that guest, without what it would write.
 func Planned(marks []identity.Mark, findings []identity.Finding) *Report {
-	r := &Report{Tool: tool(), Time: time.Now().UTC()}
+	r := &Report{Tool: "clade " + clade.Version, Time: time.Now().UTC()}
 	for _, m := range ordered(marks) {
 		var found []identity.Finding
 		for _, f := range findings {

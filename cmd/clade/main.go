@@ -18,9 +18,6 @@ import (
 	"github.com/clade-vm/clade/cli"
 )
 
-// version is set by the linker.
-var version = "devel"
-
 // seedless is set by the linker in the counter-proof of the lab's tests only: it
 // makes instant clones twins.
 var seedless string
@@ -46,7 +43,7 @@ func run() int {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	return cli.Run(ctx, os.Args[1:], cli.Env{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Home: home, Version: version,
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Home: home,
 		Services: func(ctx context.Context, dir string) (clade.Services, error) {
 			h, err := open(ctx, dir, log)
 			if err != nil {

@@ -40,7 +40,7 @@ func (d *desk) other() *desk { return &desk{d.T, d.TempDir()} }
 func (d *desk) try(args ...string) (out, said string, status int) {
 	d.Helper()
 	var o, e bytes.Buffer
-	status = cli.Run(d.Context(), args, cli.Env{In: strings.NewReader(""), Out: &o, Err: &e, Home: d.dir, Version: "test",
+	status = cli.Run(d.Context(), args, cli.Env{In: strings.NewReader(""), Out: &o, Err: &e, Home: d.dir,
 		Services: func(ctx context.Context, dir string) (clade.Services, error) {
 			return open(ctx, dir, slog.New(slog.DiscardHandler))
 		}})
