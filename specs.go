@@ -179,7 +179,7 @@ type Shared struct {
 	Machines []string `json:"machines"` // two or more, by name
 	Severe   bool     `json:"severe"`   // machines must not share it, unless that is chosen
 	Why      string   `json:"why"`
-	Mend     string   `json:"mend"` // the command that gives all but the first one of their own
+	Mend     string   `json:"mend"` // the command that gives all but the first one of their own; for image files, that takes it from them
 }
 
 // BuildSpec asks for a golden master.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/appliance"
@@ -30,11 +31,25 @@ func (h *Host) Audit(ctx context.Context, spec clade.AuditSpec, p clade.Progress
 		return nil, err
 	}
 	a.result.Shared = audit.Compare(a.findings)
+	if len(spec.Images) > 0 {
+		for i := range a.result.Shared {
+			a.result.Shared[i].Mend = mendImages(a.result.Shared[i].Machines[1:])
+		}
+	}
 	if len(spec.Machines) == 1 {
 		only := string(spec.Machines[0])
 		a.result.Shared = slices.DeleteFunc(a.result.Shared, func(s clade.Shared) bool { return !slices.Contains(s.Machines, only) })
 	}
 	return a.result, nil
+}
+
+// mendImages is the command that takes from image files what they share with another.
+func mendImages(files []string) string {
+	const command = "clade generalize --in-place --image "
+	if len(files) == 1 {
+		return command + files[0]
+	}
+	return command + "FILE, for each of " + strings.Join(files, " ")
 }
 
 // An auditing is one audit at work.

@@ -189,7 +189,7 @@ func (h *Host) leavingNotes(ctx context.Context, l *leaving, format clade.Export
 		return nil, err
 	}
 	if why != nil {
-		notes = append(notes, "it is not generalized, and takes along who it is inside: "+few(missing))
+		notes = append(notes, "it is not generalized, and takes along who it is inside: of these marks nobody proved that they are gone: "+few(missing))
 	}
 	if m := l.machine; m != nil {
 		notes = append(notes, fmt.Sprintf("its UUID, MAC, address and instance-id stay here: those are for machine %s", m.Name))

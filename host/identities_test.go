@@ -407,3 +407,18 @@ func TestAudit(t *testing.T) {
 		t.Errorf("a missing image: %+v, %v", images, err)
 	}
 }
+
+// Image files have no name by which they could be mended.
+func TestAuditOfImagesSaysHowToMendThem(t *testing.T) {
+	h, dir := home(t)
+	one, two := rawImage(t), rawImage(t)
+	const twin = "00112233445566778899aabbccddeeff"
+	h = openWith(t, dir, vm{marks: map[string]string{one: twin, two: twin}})
+	a, err := h.Audit(ctx, clade.AuditSpec{Images: []string{one, two}}, nil)
+	if err != nil || len(a.Shared) != 1 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if want := "clade generalize --in-place --image " + a.Shared[0].Machines[1]; a.Shared[0].Mend != want {
+		t.Errorf("the way out is %q, want %q", a.Shared[0].Mend, want)
+	}
+}
