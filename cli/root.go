@@ -22,8 +22,9 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "clade",
 		Short: "Clone virtual machines on QEMU/KVM properly",
-		Long: `clade makes templates from a prepared machine and, from those, full and linked
-clones that share no identity and rest on layers that cannot change.
+		Long: `clade makes templates from a prepared machine and, from those, full, linked and
+instant clones that share no identity and rest on layers that cannot change; and it
+keeps pools of them ready.
 
 It runs as an ordinary user. Everything lies in one home directory.`,
 		Example: `  clade lab

@@ -20,7 +20,8 @@ func (a *app) startVerb() *cobra.Command {
 		Short: "Start machines",
 		Long: `Start starts machines, several at once. It returns once they run; with --wait, once
 their guest agent answers, their SSH server greets, or cloud-init is done in them.
-Machines go on running when the command ends.
+Machines go on running when the command ends. One that is paused, because the disk of
+this computer was full, goes on where it stood.
 
 A machine that would collide with a running one (the same UUID, MAC, address, hostname
 or known machine-id) is refused, and the other is named: clade mend gives it an

@@ -14,6 +14,8 @@ import (
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/hypervisor/fake"
 	"github.com/clade-vm/clade/qcow2"
 	"github.com/clade-vm/clade/recipe"
 )
@@ -271,6 +273,24 @@ func TestReasonOfAKilledMachine(t *testing.T) {
 	}
 	if m, _ = h.Machine(ctx, "m"); m.State != clade.Stopped || m.Reason == "" {
 		t.Errorf("a killed machine shows as %s (%q), want stopped with a reason", m.State, m.Reason)
+	}
+}
+
+// TestStartContinues: a machine that stands still goes on, and is not begun anew.
+func TestStartContinues(t *testing.T) {
+	h, dir := home(t)
+	must(t, h, "start m")
+	m := machine(t, h, "m")
+	place := hypervisor.Place{Dir: filepath.Join(dir, "machines", m.ID), Run: filepath.Join(dir, "run", m.ID)}
+	if err := fake.New().Stand(place, true); err != nil {
+		t.Fatal(err)
+	}
+	if is := machine(t, h, "m"); is.State != clade.Paused {
+		t.Fatalf("it is %s, want it to stand still", is.State)
+	}
+	must(t, h, "start m")
+	if is := machine(t, h, "m"); is.State != clade.Running || is.PID != m.PID {
+		t.Errorf("it is %s with pid %d, want it running on with %d", is.State, is.PID, m.PID)
 	}
 }
 

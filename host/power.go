@@ -13,15 +13,18 @@ import (
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/cloudinit"
 	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/store"
 )
 
 // askAgain is how long a guest has to power off before it is asked once more.
 const askAgain = 10 * time.Second
 
-// Start powers a machine on and connects it to its network. A machine that runs
-// is left alone. Kinds: NotFound; Exists where a running machine has its identity;
-// Corrupt where a layer below it has changed; Missing, Denied.
+// Start powers a machine on and connects it to its network. A machine that runs is
+// left alone; one that stands still, as QEMU has it do when the host's disk is full,
+// goes on. Kinds: NotFound; Exists where a running machine has its identity; Corrupt
+// where a layer below it has changed; NoSpace where it stands still and there is
+// still no room; Missing, Denied.
 func (h *Host) Start(ctx context.Context, name clade.Name, o clade.StartOptions, p clade.Progress) error {
 	if err := h.restore(ctx); err != nil {
 		return err
@@ -36,6 +39,11 @@ func (h *Host) Start(ctx context.Context, name clade.Name, o clade.StartOptions,
 	status, err := h.Driver.Status(ctx, place)
 	if err != nil {
 		return fileError("start", on, err)
+	}
+	if status.State == clade.Paused {
+		if err := h.continues(ctx, m, p); err != nil {
+			return err
+		}
 	}
 	if status.State != clade.Stopped {
 		return h.connect(ctx, m.Network)
@@ -71,6 +79,30 @@ func (h *Host) Start(ctx context.Context, name clade.Name, o clade.StartOptions,
 		return fileError("connect", on, errors.Join(err, h.Driver.Kill(context.WithoutCancel(ctx), place)))
 	}
 	p.Tell(clade.Event{Step: "start " + on, End: true})
+	return nil
+}
+
+// roomToGoOn is what must be free before a machine that stands still goes on: with
+// less it would soon stand still again.
+const roomToGoOn = 16 * clade.MiB
+
+// continues lets a machine that stands still go on. What it was about to write is
+// written then: nothing is lost.
+func (h *Host) continues(ctx context.Context, m *store.Machine, p clade.Progress) error {
+	step := "continue machine " + string(m.Name)
+	p.Tell(clade.Event{Step: step})
+	free, err := image.Space(h.Dir)
+	if err != nil {
+		return err
+	}
+	if free < roomToGoOn {
+		return &clade.Error{Op: "continue", On: "machine " + string(m.Name), Kind: clade.NoSpace,
+			Err: fmt.Errorf("it stands still, and %s are free", free), Hint: "free some space first: clade gc; clade du shows what takes it"}
+	}
+	if err := h.goOn(ctx, m); err != nil {
+		return err
+	}
+	p.Tell(clade.Event{Step: step, End: true})
 	return nil
 }
 

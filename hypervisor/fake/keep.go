@@ -20,10 +20,10 @@ func (d *Driver) Keep(ctx context.Context, p hypervisor.Place, bound clade.Bound
 		return pause, &clade.Error{Op: "keep", On: "machine " + string(r.Spec.Name), Kind: clade.Unsupported,
 			Err: errors.New("it runs under something else, or goes on from the memory of a warm template")}
 	}
-	if err := d.stand(p, true); err != nil {
+	if err := d.Stand(p, true); err != nil {
 		return pause, err
 	}
-	defer func() { err = errors.Join(err, d.stand(p, false)) }()
+	defer func() { err = errors.Join(err, d.Stand(p, false)) }()
 	if _, err := d.Switch(ctx, p, heads); err != nil {
 		return pause, err
 	}
@@ -40,10 +40,11 @@ func (d *Driver) Keep(ctx context.Context, p hypervisor.Place, bound clade.Bound
 }
 
 // Continue implements hypervisor.Keeper.
-func (d *Driver) Continue(_ context.Context, p hypervisor.Place) error { return d.stand(p, false) }
+func (d *Driver) Continue(_ context.Context, p hypervisor.Place) error { return d.Stand(p, false) }
 
-// stand notes whether the machine stands still.
-func (d *Driver) stand(p hypervisor.Place, still bool) error {
+// Stand has a running machine stand still, as one does whose disk cannot be written,
+// or go on.
+func (d *Driver) Stand(p hypervisor.Place, still bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r, err := d.running(p)
