@@ -4,14 +4,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/clade-vm/clade"
 	"github.com/spf13/cobra"
@@ -76,15 +76,32 @@ func (t *table) row(cells ...string) {
 	t.rows = append(t.rows, cells)
 }
 
-// printTable writes a table to standard output.
+// printTable writes a table to standard output, all columns but the last as wide as
+// their widest cell.
 func (a *app) printTable(t *table) error {
 	a.bars.stop()
-	out := bufio.NewWriter(a.env.Out) // tabwriter writes each cell by itself
-	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	const gap = 3
+	var widths []int
 	for _, row := range t.rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		for i, cell := range row[:len(row)-1] {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell)+gap)
+		}
 	}
-	return errors.Join(w.Flush(), out.Flush())
+	out := bufio.NewWriterSize(a.env.Out, 1<<16)
+	blanks := strings.Repeat(" ", slices.Max(append(widths, 0)))
+	for _, row := range t.rows {
+		for i, cell := range row {
+			_, _ = out.WriteString(cell) // Flush returns the first error
+			if i < len(row)-1 {
+				_, _ = out.WriteString(blanks[:widths[i]-utf8.RuneCountInString(cell)])
+			}
+		}
+		_ = out.WriteByte('\n')
+	}
+	return out.Flush()
 }
 
 // print writes one line of data to standard output.

@@ -72,7 +72,7 @@ func (h *Host) layerPath(id string) string { return h.path(layersDir, id, layerF
 func (h *Host) machineDir(id string) string { return h.path(machinesDir, id) }
 
 func (h *Host) place(id string) hypervisor.Place {
-	return hypervisor.Place{Dir: h.machineDir(id), Run: filepath.Join(h.Run, id)}
+	return hypervisor.Place{Dir: h.Dir + "/" + machinesDir + "/" + id, Run: h.Run + "/" + id}
 }
 
 func (h *Host) headPaths(m *store.Machine) []string {

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/clade-vm/clade"
-	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/lineage"
 	"github.com/clade-vm/clade/store"
 )
@@ -29,17 +28,23 @@ func (h *Host) Machine(ctx context.Context, name clade.Name) (*clade.Machine, er
 func (h *Host) Machines(ctx context.Context) ([]*clade.Machine, error) {
 	var records []*store.Machine
 	var templates []*clade.Template
+	var asking sync.WaitGroup
+	var asked error
 	err := h.db.Read(ctx, func(tx *store.Tx) (err error) {
 		if templates, err = tx.Templates(); err != nil {
 			return err
 		}
-		records, err = tx.Machines()
-		return err
+		if records, err = tx.Bare(); err != nil {
+			return err
+		}
+		asking.Go(func() { asked = h.states(ctx, records) })
+		return tx.AddDisks(records)
 	})
-	if err != nil {
+	asking.Wait()
+	if err := errors.Join(err, asked); err != nil {
 		return nil, err
 	}
-	list, err := h.listed(ctx, records)
+	list, err := h.deep(ctx, records)
 	if err != nil {
 		return nil, err
 	}
@@ -49,63 +54,67 @@ func (h *Host) Machines(ctx context.Context) ([]*clade.Machine, error) {
 
 // outdate notes which machines were made of a version that is not the newest.
 func outdate(list []*clade.Machine, templates []*clade.Template) {
-	newest := make(map[clade.Name]clade.Ref)
+	newest := make(map[clade.Name]string)
 	for _, t := range templates { // by name, the oldest version first
-		newest[t.Name] = t.Ref()
+		newest[t.Name] = t.Version
 	}
 	for _, m := range list {
-		text, is := strings.CutPrefix(m.Source, "template ")
-		if ref, err := clade.ParseRef(text); is && err == nil && newest[ref.Name] != ref && newest[ref.Name].Name != "" {
-			m.Newer = newest[ref.Name].Version
+		ref, is := strings.CutPrefix(m.Source, "template ")
+		name, version, _ := strings.Cut(ref, ":")
+		if now := newest[clade.Name(name)]; is && now != "" && now != version {
+			m.Newer = now
 		}
 	}
 }
 
-// listed adds to records what is derived: states and depths.
+// listed adds to records what is derived, states and depths, and returns the machines
+// in them.
 func (h *Host) listed(ctx context.Context, records []*store.Machine) ([]*clade.Machine, error) {
-	tree, err := h.tree(ctx)
-	if err != nil {
+	if err := h.states(ctx, records); err != nil {
 		return nil, err
 	}
-	states, err := h.states(ctx, records)
+	return h.deep(ctx, records)
+}
+
+// deep adds to records how deep their chains are.
+func (h *Host) deep(ctx context.Context, records []*store.Machine) ([]*clade.Machine, error) {
+	tree, err := h.tree(ctx)
 	if err != nil {
 		return nil, err
 	}
 	depths := make(map[string]int)
 	list := make([]*clade.Machine, len(records))
 	for i, r := range records {
-		m := r.Machine
-		m.State, m.Reason, m.PID = states[i].State, states[i].Reason, states[i].PID
-		for j := range m.Disks {
-			layer := m.Disks[j].Layer
+		for j := range r.Disks {
+			layer := r.Disks[j].Layer
 			if _, known := depths[layer]; !known {
 				depths[layer] = tree.Depth(layer)
 			}
-			m.Disks[j].Depth = depths[layer]
+			r.Disks[j].Depth = depths[layer]
 		}
-		list[i] = &m
+		list[i] = &r.Machine
 	}
 	return list, nil
 }
 
-// states asks the driver about many machines, several at once: a running one may
+// states adds to records what the driver says, several at once: a running machine may
 // take its time to answer.
-func (h *Host) states(ctx context.Context, records []*store.Machine) ([]hypervisor.Status, error) {
+func (h *Host) states(ctx context.Context, records []*store.Machine) error {
 	const atOnce = 8
-	list := make([]hypervisor.Status, len(records))
 	errs := make([]error, min(atOnce, len(records)))
 	var wg sync.WaitGroup
 	for worker := range errs {
 		wg.Go(func() {
 			for i := worker; i < len(records) && errs[worker] == nil; i += len(errs) {
-				var err error
-				list[i], err = h.Driver.Status(ctx, h.place(records[i].ID))
-				errs[worker] = fileError("find", "machine "+string(records[i].Name), err)
+				m := records[i]
+				s, err := h.Driver.Status(ctx, h.place(m.ID))
+				m.State, m.Reason, m.PID = s.State, s.Reason, s.PID
+				errs[worker] = fileError("find", "machine "+string(m.Name), err)
 			}
 		})
 	}
 	wg.Wait()
-	return list, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // Lineage returns the layers and all that rests on them, without states.

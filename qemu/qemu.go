@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/hypervisor"
@@ -74,7 +73,7 @@ func New(c Config) *Driver {
 	return d
 }
 
-func lockPath(p hypervisor.Place) string { return filepath.Join(p.Dir, lockFile) }
+func lockPath(p hypervisor.Place) string { return p.Dir + "/" + lockFile }
 
 // running is nil where the machine in p runs, or of kind NotRunning.
 func running(p hypervisor.Place) error {

@@ -1,11 +1,16 @@
 package store
 
 import (
+	"cmp"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/clade-vm/clade"
@@ -24,7 +29,19 @@ const machineColumns = `id, name, clone, source, uuid, mac, ip, hostname, instan
 
 // Machines returns all machines by name.
 func (tx *Tx) Machines() ([]*Machine, error) {
-	return tx.machines("ORDER BY name")
+	list, err := tx.Bare()
+	if err != nil {
+		return nil, err
+	}
+	return list, tx.AddDisks(list)
+}
+
+// Bare returns all machines by name without their disks, for who has something to do
+// with them while AddDisks reads those.
+func (tx *Tx) Bare() ([]*Machine, error) {
+	list, err := tx.bare("")
+	slices.SortFunc(list, func(a, b *Machine) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	return list, err
 }
 
 // Machine returns one machine. Kind NotFound.
@@ -41,37 +58,92 @@ func (tx *Tx) Machine(name clade.Name) (*Machine, error) {
 }
 
 func (tx *Tx) machines(where string, args ...any) ([]*Machine, error) {
-	var list []*Machine
-	byID := make(map[string]*Machine)
-	s := newScanner()
-	err := tx.all(func(rows *sql.Rows) error {
-		m, err := s.machine(rows)
-		if err == nil {
-			list, byID[m.ID] = append(list, m), m
-		}
-		return err
-	}, "SELECT "+machineColumns+" FROM machines "+where, args...)
-	if err != nil || len(list) == 0 {
+	list, err := tx.bare(where, args...)
+	if err != nil {
 		return nil, err
+	}
+	return list, tx.AddDisks(list)
+}
+
+func (tx *Tx) bare(where string, args ...any) (list []*Machine, err error) {
+	s := newScanner()
+	err = tx.all(func(rows *sql.Rows) error {
+		m, err := s.machine(rows)
+		list = append(list, m)
+		return err
+	}, "SELECT "+packedMachine+", user_data FROM machines "+where, args...)
+	return list, err
+}
+
+// AddDisks adds to bare machines their disks and heads. It changes nothing else.
+func (tx *Tx) AddDisks(list []*Machine) error {
+	if len(list) == 0 {
+		return nil
 	}
 	filter, arg := "", []any(nil)
 	if len(list) == 1 {
 		filter, arg = "WHERE machine = ?", []any{list[0].ID}
 	}
-	err = tx.all(func(rows *sql.Rows) error {
-		var id, head string
-		var d clade.Disk
-		var layer, base sql.NullString
-		if err := rows.Scan(&id, &d.Slot, &d.Serial, &head, &layer, &base, &d.Virtual, &d.Label, &d.Mount); err != nil {
-			return err
-		}
-		d.Layer, d.Base = layer.String, base.String
+	byID := make(map[string]*Machine, len(list))
+	for _, m := range list {
+		byID[m.ID] = m
+	}
+	return tx.all(func(rows *sql.Rows) error {
+		id, d, head, err := scanDisk(rows)
 		if m := byID[id]; m != nil {
 			m.Disks, m.Heads = append(m.Disks, d), append(m.Heads, head)
 		}
-		return nil
-	}, "SELECT machine, slot, serial, head, layer, base, virtual, label, mount FROM disks "+filter+" ORDER BY machine, slot", arg...)
-	return list, err
+		return err
+	}, "SELECT "+packedDisk+" FROM disks "+filter+" ORDER BY machine, slot", arg...)
+}
+
+// Rows of machines and disks are read as one text each, with what clade itself made
+// in it; what people wrote is beside it. The driver makes a value of each column,
+// which for thousands of machines took longer than all else.
+const (
+	packedMachine = `concat_ws(char(31), id, name, clone, uuid, coalesce(mac, ''), coalesce(hex(ip), ''), hostname, instance_id, network,
+		hardware, ssh_keys, machine_id, isolated, coalesce(warm, ''), asleep, created, octet_length(source), source || user)`
+	packedDisk = `concat_ws(char(31), machine, head, slot, serial, coalesce(layer, ''), coalesce(base, ''), virtual,
+		octet_length(label), label || mount)`
+)
+
+// packed is what is left of a packed row. err says that it is not one.
+type packed struct {
+	rest string
+	done bool
+	err  error
+}
+
+func (p *packed) text() string {
+	if p.done {
+		p.err = errors.New("its record has too few values")
+	}
+	text, rest, more := strings.Cut(p.rest, "\x1f")
+	p.rest, p.done = rest, !more
+	return text
+}
+
+func (p *packed) number() int64 {
+	n, err := strconv.ParseInt(p.text(), 10, 64)
+	p.err = cmp.Or(p.err, err)
+	return n
+}
+
+// texts returns the two texts at the end, of which the length of the first is told.
+func (p *packed) texts() (first, second string) {
+	n := int(p.number())
+	if n < 0 || n > len(p.rest) {
+		p.err = cmp.Or(p.err, errors.New("its record has too few values"))
+		return "", ""
+	}
+	return p.rest[:n], p.rest[n:]
+}
+
+func (p *packed) address() netip.Addr {
+	bytes, err := hex.DecodeString(p.text())
+	p.err = cmp.Or(p.err, err)
+	a, _ := netip.AddrFromSlice(bytes)
+	return a
 }
 
 // A scanner reads rows of machines. Thousands of clones have the same hardware and
@@ -86,30 +158,45 @@ func newScanner() *scanner {
 }
 
 // parsed returns what text says, from known where that has it.
-func parsed[T any](known map[string]T, text []byte) (T, error) {
-	v, is := known[string(text)]
+func parsed[T any](known map[string]T, text string) (T, error) {
+	v, is := known[text]
 	if is {
 		return v, nil
 	}
-	err := json.Unmarshal(text, &v)
+	err := json.Unmarshal([]byte(text), &v)
 	if err == nil {
-		known[string(text)] = v
+		known[text] = v
 	}
 	return v, err
 }
 
+func scanDisk(rows *sql.Rows) (machine string, d clade.Disk, head string, err error) {
+	var p packed
+	if err := rows.Scan(&p.rest); err != nil {
+		return "", d, "", err
+	}
+	machine, head = p.text(), p.text()
+	d.Slot, d.Serial, d.Layer, d.Base, d.Virtual = int(p.number()), p.text(), p.text(), p.text(), clade.Bytes(p.number())
+	d.Label, d.Mount = p.texts()
+	return machine, d, head, p.err
+}
+
 func (s *scanner) machine(rows *sql.Rows) (*Machine, error) {
 	var m Machine
-	var mac, warm sql.NullString
-	var ip, hardware, keys sql.RawBytes
-	var created int64
-	if err := rows.Scan(&m.ID, &m.Name, &m.Clone, &m.Source, &m.Identity.UUID, &mac, &ip, &m.Identity.Hostname,
-		&m.Identity.InstanceID, &m.Network, &hardware, &m.User, &m.UserData, &keys, &m.MachineID, &m.Isolated, &warm, &m.Asleep, &created); err != nil {
+	var p packed
+	if err := rows.Scan(&p.rest, &m.UserData); err != nil {
 		return nil, err
 	}
-	m.Identity.MAC, m.Warm = mac.String, warm.String
-	m.Identity.IP, _ = netip.AddrFromSlice(ip)
-	m.Created = time.Unix(0, created).UTC()
+	m.ID, m.Name, m.Clone = p.text(), clade.Name(p.text()), clade.CloneKind(p.text())
+	m.Identity.UUID, m.Identity.MAC, m.Identity.IP = p.text(), p.text(), p.address()
+	m.Identity.Hostname, m.Identity.InstanceID, m.Network = clade.Name(p.text()), p.text(), p.text()
+	hardware, keys := p.text(), p.text()
+	m.MachineID, m.Isolated, m.Warm, m.Asleep = p.text(), p.number() != 0, p.text(), p.number() != 0
+	m.Created = time.Unix(0, p.number()).UTC()
+	m.Source, m.User = p.texts()
+	if p.err != nil {
+		return nil, fmt.Errorf("machine %s: %w", m.Name, p.err)
+	}
 	var err error
 	if m.Hardware, err = parsed(s.hardware, hardware); err != nil {
 		return nil, fmt.Errorf("machine %s: hardware: %w", m.Name, err)

@@ -42,9 +42,14 @@ func add(db *store.DB, m *store.Machine) error {
 	return db.Write(context.Background(), func(tx *store.Tx) error { return tx.AddMachine(m) })
 }
 
+// TestMachineComesBackWhole records what people write with the separator of rows in it.
 func TestMachineComesBackWhole(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "db"))
 	want := machine(1)
+	want.Source, want.User, want.MachineID, want.Isolated, want.Asleep = "image a\x1fb ü", "deb\x1fian", "0123", true, true
+	want.Disks = append(want.Disks, clade.Disk{Slot: 1, Serial: "other", Virtual: 7, Label: "da\x1fta", Mount: "/srv/\x1f"},
+		clade.Disk{Slot: 2, Serial: "plain", Virtual: clade.TiB})
+	want.Heads = append(want.Heads, "disk1-3.qcow2", "disk2-0.qcow2")
 	if err := add(db, want); err != nil {
 		t.Fatal(err)
 	}
