@@ -54,20 +54,29 @@ func (p *port) inspect(frame []byte) verdict {
 }
 
 // inspectARP lets pass what the machine says of itself. The sender address is
-// unspecified in a probe (RFC 5227).
+// unspecified in a probe (RFC 5227), which asks for the machine's own address: who
+// probes for another's keeps its owner from taking it.
 func (p *port) inspectARP(packet []byte) verdict {
 	if len(packet) < 28 || [6]byte(packet[0:6]) != [6]byte{0, 1, 8, 0, 6, 4} || mac(packet[8:14]) != p.mac {
 		return refuse
 	}
-	sender := netip.AddrFrom4([4]byte(packet[14:18]))
-	if sender == p.IP || sender.IsUnspecified() && packet[7] == 1 {
+	sender, target := netip.AddrFrom4([4]byte(packet[14:18])), netip.AddrFrom4([4]byte(packet[24:28]))
+	if sender == p.IP || sender.IsUnspecified() && packet[7] == 1 && target == p.IP {
 		return forward
 	}
 	return refuse
 }
 
+// ICMP messages by which routers say where to send: no machine is one, as nothing
+// passes that it would forward.
+const (
+	icmpRedirect     = 5
+	icmpRouterAdvert = 9 // RFC 1256
+)
+
 // inspectIPv4 lets pass packets from the machine's address. Only a DHCP request
-// may come from another: the machine may not know its own yet.
+// may come from another: the machine may not know its own yet. Ports and ICMP types
+// stand in first fragments alone, and whole: no later one reaches so far back.
 func (p *port) inspectIPv4(packet []byte) verdict {
 	if len(packet) < ipv4Header || packet[0]>>4 != 4 {
 		return refuse
@@ -87,6 +96,11 @@ func (p *port) inspectIPv4(packet []byte) verdict {
 		case dhcpServerPort:
 			return lease
 		case dhcpClientPort:
+			return refuse
+		}
+	}
+	if packet[9] == protocolICMP && first {
+		if len(packet) == header || packet[header] == icmpRedirect || packet[header] == icmpRouterAdvert {
 			return refuse
 		}
 	}

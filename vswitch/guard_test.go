@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -21,13 +22,47 @@ func datagram(to, source mac, src, dst string) []byte {
 	return frame
 }
 
+// raw returns a frame with this type, or length, and payload.
+func raw(to, source mac, kind uint16, payload ...byte) []byte {
+	frame := append(append([]byte{}, to[:]...), source[:]...)
+	return append(binary.BigEndian.AppendUint16(frame, kind), payload...)
+}
+
+// within returns a frame's IP packet behind a header of another type.
+func within(frame []byte, kind uint16, between ...byte) []byte {
+	return raw(mac(frame[0:6]), mac(frame[6:12]), kind, append(between, frame[ethernetHeader:]...)...)
+}
+
+// fragment makes an IPv4 frame a fragment at offset, in 8 bytes; more follow or not.
+func fragment(frame []byte, offset uint16, more bool) []byte {
+	frame = bytes.Clone(frame)
+	if more {
+		offset |= 0x2000
+	}
+	binary.BigEndian.PutUint16(frame[20:], offset)
+	return frame
+}
+
+// ipv4Of returns an IPv4 frame from source.
+func ipv4Of(to, source mac, protocol uint8, src, dst netip.Addr, payload ...byte) []byte {
+	frame := ipv4Frame(to, protocol, src, dst, payload)
+	copy(frame[6:12], source[:])
+	return frame
+}
+
+// message returns an ICMP frame from source.
+func message(to, source mac, src, dst netip.Addr, kind byte) []byte {
+	return ipv4Of(to, source, protocolICMP, src, dst, append([]byte{kind, 0, 0, 0}, make([]byte, 32)...)...)
+}
+
 func TestSpoofedFramesAreDropped(t *testing.T) {
 	dir := newDir(t)
 	a, b, c := newGuest(t, dir, 1), newGuest(t, dir, 2), newGuest(t, dir, 3)
 	w := newWorld(t, testPlan, dir, a, b, c)
-	tagged := append(append(append([]byte{}, b.mac[:]...), a.mac[:]...), 0x81, 0, 0, 1, 8, 0)
-	fragment := datagram(b.mac, a.mac, "10.80.1.3:9", "10.80.1.2:9")
-	binary.BigEndian.PutUint16(fragment[20:], 5)
+	own := datagram(b.mac, a.mac, "10.80.1.1:9", "10.80.1.2:9")
+	server := datagram(b.mac, a.mac, "10.80.1.1:67", "10.80.1.2:68")
+	tiny := fragment(server[:ethernetHeader+ipv4Header+4], 0, true)
+	binary.BigEndian.PutUint16(tiny[16:], ipv4Header+4)
 	short := datagram(b.mac, a.mac, "10.80.1.1:9", "10.80.1.2:9")
 	long := datagram(b.mac, a.mac, "10.80.1.1:9", "10.80.1.2:9")
 	long[ethernetHeader] = 0x4f
@@ -41,7 +76,15 @@ func TestSpoofedFramesAreDropped(t *testing.T) {
 		"an address outside":            datagram(b.mac, a.mac, "8.8.8.8:53", "10.80.1.2:9"),
 		"no address":                    datagram(broadcastMAC, a.mac, "0.0.0.0:9", "255.255.255.255:9"),
 		"a DHCP server":                 datagram(b.mac, a.mac, "10.80.1.1:67", "255.255.255.255:68"),
-		"a fragment of another's":       fragment,
+		"a fragment of another's":       fragment(datagram(b.mac, a.mac, "10.80.1.3:9", "10.80.1.2:9"), 5, false),
+		"a DHCP server, to one":         server,
+		"a DHCP server's first part":    fragment(server, 0, true),
+		"a first part without its port": tiny,
+		"an ICMP redirect":              message(b.mac, a.mac, a.IP, b.IP, icmpRedirect),
+		"an ICMP router":                message(broadcastMAC, a.mac, a.IP, netip.MustParseAddr("224.0.0.1"), icmpRouterAdvert),
+		"an ICMP message of no type":    ipv4Of(b.mac, a.mac, protocolICMP, a.IP, b.IP),
+		"an ARP probe for another's":    arpFrame(broadcastMAC, a.mac, 1, a.mac, netip.IPv4Unspecified(), b.IP),
+		"reverse ARP":                   within(arpFrame(broadcastMAC, a.mac, 3, a.mac, a.IP, b.IP), 0x8035),
 		"ARP for another":               arpFrame(broadcastMAC, a.mac, 2, a.mac, c.IP, b.IP),
 		"ARP for the gateway":           arpFrame(broadcastMAC, a.mac, 2, a.mac, testPlan.Gateway, b.IP),
 		"ARP with another's MAC inside": arpFrame(broadcastMAC, a.mac, 2, c.mac, a.IP, b.IP),
@@ -51,8 +94,14 @@ func TestSpoofedFramesAreDropped(t *testing.T) {
 		"options beyond the packet":     long,
 		"more than the packet has":      claims,
 		"half a UDP header":             short[:ethernetHeader+ipv4Header+4],
-		"IPv6":                          append(append(append([]byte{}, b.mac[:]...), a.mac[:]...), 0x86, 0xdd, 0x60, 0),
-		"a VLAN tag":                    tagged,
+		"IPv6":                          raw(b.mac, a.mac, 0x86dd, 0x60, 0),
+		"a VLAN tag":                    within(own, 0x8100, 0, 1, 8, 0),
+		"a VLAN tag of priority":        within(own, 0x8100, 0xe0, 0, 8, 0),
+		"two VLAN tags":                 within(own, 0x88a8, 0, 1, 0x81, 0, 0, 2, 8, 0),
+		"IPv4 in a SNAP frame":          within(own, uint16(8+len(own)-ethernetHeader), 0xaa, 0xaa, 3, 0, 0, 0, 8, 0),
+		"a bridge's spanning tree":      raw(mac{1, 0x80, 0xc2, 0, 0, 0}, a.mac, 38, 0x42, 0x42, 3, 0, 0, 0, 0, 0),
+		"a pause":                       raw(mac{1, 0x80, 0xc2, 0, 0, 1}, a.mac, 0x8808, 0, 1, 0xff, 0xff),
+		"PPPoE":                         within(own, 0x8864, 0x11, 0, 0, 1, 0, 30, 0, 0x21),
 	}
 	before := w.status()["m1"].Refused
 	for name, frame := range frames {
@@ -85,6 +134,9 @@ func TestOwnFramesPass(t *testing.T) {
 		{"an ARP request", arpFrame(broadcastMAC, a.mac, 1, a.mac, a.IP, b.IP), true},
 		{"an ARP probe", arpFrame(broadcastMAC, a.mac, 1, a.mac, netip.IPv4Unspecified(), a.IP), true},
 		{"an ARP answer", arpFrame(b.mac, a.mac, 2, a.mac, a.IP, b.IP), false},
+		{"a first part", fragment(datagram(b.mac, a.mac, "10.80.1.1:9", "10.80.1.2:9"), 0, true), false},
+		{"a later part", fragment(ipv4Of(b.mac, a.mac, protocolUDP, a.IP, b.IP, 0, 67, 0, 68), 3, false), false},
+		{"an ICMP error", message(b.mac, a.mac, a.IP, b.IP, 3), false},
 	} {
 		a.send(test.frame)
 		if !saw(b, test.frame, patience) {

@@ -154,3 +154,30 @@ func TestUnknownGetsNoLease(t *testing.T) {
 		t.Errorf("%d frames refused, want 2", refused)
 	}
 }
+
+// A machine that would be a DHCP server hears no request, and what it says to the
+// server's port goes to the switch alone.
+func TestRequestsAreForTheSwitchAlone(t *testing.T) {
+	dir := newDir(t)
+	a, rogue := newGuest(t, dir, 1), newGuest(t, dir, 2)
+	newWorld(t, testPlan, dir, a, rogue)
+	request := discover(t, a.mac)
+	if offer := a.askDHCP(a.mac, request, patience); offer == nil {
+		t.Fatal("no offer")
+	}
+	if got := rogue.nextLease(20 * time.Millisecond); got != nil {
+		t.Errorf("another machine hears %v", got)
+	}
+	offer, err := dhcpv4.NewReplyFromRequest(request, dhcpv4.WithMessageType(dhcpv4.MessageTypeOffer), dhcpv4.WithYourIP(rogue.IP.AsSlice()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []mac{a.mac, broadcastMAC, gatewayMAC} {
+		frame := udpFrame(to, netip.AddrPortFrom(rogue.IP, 67), netip.AddrPortFrom(a.IP, 67), offer.ToBytes())
+		copy(frame[6:12], rogue.mac[:])
+		rogue.send(frame)
+		if got := a.nextLease(20 * time.Millisecond); got != nil {
+			t.Errorf("an offer of another machine arrives: %v", got)
+		}
+	}
+}
