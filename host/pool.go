@@ -82,6 +82,9 @@ func (h *Host) checkPool(ctx context.Context, spec clade.PoolSpec) (clade.PoolSp
 		return spec, retitle("declare pool of", err)
 	}
 	spec.Template = t.Ref()
+	if spec.Kind == clade.Instant && t.Warm == nil {
+		return spec, coldPool(spec)
+	}
 	cpus, memory, disk := sizeOf(spec, t)
 	if err := pool.Limits(spec, cpus, memory, disk); err != nil {
 		return spec, err
@@ -94,11 +97,29 @@ func (h *Host) checkPool(ctx context.Context, spec clade.PoolSpec) (clade.PoolSp
 	return spec, err
 }
 
+// coldPool is the refusal of a pool of instant clones whose template is not warm, with
+// the command that warms it as the pool wants its machines.
+func coldPool(spec clade.PoolSpec) error {
+	warm := "clade template warm " + spec.Template.String()
+	if spec.CPUs > 0 {
+		warm += fmt.Sprintf(" --cpus %d", spec.CPUs)
+	}
+	if spec.Memory > 0 {
+		warm += fmt.Sprintf(" --memory %dM", spec.Memory/clade.MiB)
+	}
+	return &clade.Error{Op: "declare", On: "pool " + string(spec.Name), Kind: clade.Unsupported,
+		Err: fmt.Errorf("instant clones need a warm template, and %s is not warm", spec.Template), Hint: "warm it: " + warm}
+}
+
 // sizeOf is what one machine of the pool takes: processors, memory, and disks as
-// large as its guest can fill them.
+// large as its guest can fill them. Instant clones have what their warm template has.
 func sizeOf(spec clade.PoolSpec, t *clade.Template) (cpus int, memory, disk clade.Bytes) {
-	hw := hardware(clade.Hardware{CPUs: spec.CPUs, Memory: spec.Memory}, t.Hardware)
-	for _, d := range t.Disks {
+	base, disks := t.Hardware, t.Disks
+	if spec.Kind == clade.Instant && t.Warm != nil {
+		base, disks = t.Warm.Hardware, t.Warm.Disks
+	}
+	hw := hardware(clade.Hardware{CPUs: spec.CPUs, Memory: spec.Memory}, base)
+	for _, d := range disks {
 		disk += d.Virtual
 	}
 	return hw.CPUs, hw.Memory, disk + spec.DataDisk

@@ -18,6 +18,8 @@ const (
 	askLimit = 2 * time.Second
 	// stopLimit is how long the guest of a claimed machine may take to power off.
 	stopLimit = 30 * time.Second
+	// instantHands is how many instant clones one round makes.
+	instantHands = 4
 )
 
 // A fault is something that failed, or a machine that had to be given up.
@@ -97,13 +99,19 @@ func (c *controller) try(ctx context.Context, record *store.Pool, m *member, a p
 	case pool.Make:
 		return true, h.makeMembers(ctx, record, a.Count, p)
 	case pool.Start:
-		return true, h.startMember(ctx, m, p)
+		return true, c.startMember(ctx, m, p)
 	case pool.Prove:
 		return false, c.prove(ctx, m)
 	case pool.Reset:
-		return true, h.resetMember(ctx, m, p)
+		// One that was ended is not due yet. From here on it is nobody's.
+		if m.Due == "" {
+			if due, err := h.becomes(ctx, m, pool.Resets, true); err != nil || !due {
+				return false, err
+			}
+		}
+		return true, c.resetMember(ctx, m, p)
 	case pool.Update:
-		return h.updateMember(ctx, record, m, p)
+		return c.updateMember(ctx, record, m, p)
 	case pool.Remove:
 		// Nobody may have asked it for a while.
 		if a.Fault {
@@ -146,9 +154,14 @@ func (h *Host) done(ctx context.Context, m *member, due pool.Due) error {
 	return err
 }
 
-// makeMembers makes machines. They are members by the same transaction
-// that records them.
+// makeMembers makes machines. They are members by the same transaction that records
+// them. Instant clones are awake when they are made: a few at a time, so that what is
+// released meanwhile does not wait for all of them, and those there are stay where
+// the computer has no memory for more.
 func (h *Host) makeMembers(ctx context.Context, record *store.Pool, count int, p clade.Progress) error {
+	if record.Kind == clade.Instant {
+		count = min(count, instantHands)
+	}
 	names, err := h.freeNames(ctx, record.PoolSpec, count)
 	if err != nil {
 		return err
@@ -165,8 +178,10 @@ func (h *Host) makeMembers(ctx context.Context, record *store.Pool, count int, p
 }
 
 // startMember starts a machine. One that runs although it is asleep was left by a
-// command that died while it woke it, and is ended first.
-func (h *Host) startMember(ctx context.Context, m *member, p clade.Progress) error {
+// command that died while it woke it, and is ended first. One that was woken has
+// answered already, so it is asked at once whether it is ready.
+func (c *controller) startMember(ctx context.Context, m *member, p clade.Progress) error {
+	h := c.host
 	if m.record.Asleep {
 		now, release, err := h.hold(ctx, m.record.Name, "start")
 		if err != nil {
@@ -179,13 +194,22 @@ func (h *Host) startMember(ctx context.Context, m *member, p clade.Progress) err
 			return err
 		}
 	}
-	return h.Start(ctx, m.record.Name, clade.StartOptions{}, p)
+	if err := h.Start(ctx, m.record.Name, clade.StartOptions{}, p); err != nil || m.record.Clone != clade.Instant {
+		return err
+	}
+	status, err := h.Driver.Status(ctx, h.place(m.record.ID))
+	if err != nil {
+		return err
+	}
+	m.status = status
+	return c.prove(ctx, m)
 }
 
 // updateMember moves a machine to the pool's template. A claimed one is asked to
 // power off first, and what its person had is kept until the claim ends, so that the
 // update can be undone; a free one is reset on the way.
-func (h *Host) updateMember(ctx context.Context, record *store.Pool, m *member, p clade.Progress) (bool, error) {
+func (c *controller) updateMember(ctx context.Context, record *store.Pool, m *member, p clade.Progress) (bool, error) {
+	h := c.host
 	free := m.claim == nil
 	released := free && m.Due == string(pool.Resets)
 	if m.Due == "" {
@@ -217,7 +241,7 @@ func (h *Host) updateMember(ctx context.Context, record *store.Pool, m *member, 
 	if err := h.done(ctx, m, due); err != nil {
 		return false, err
 	}
-	return true, h.startMember(ctx, m, p)
+	return true, c.startMember(ctx, m, p)
 }
 
 // moveTo rebases m to the pool's template, or back to it where that is what it was

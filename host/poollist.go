@@ -71,7 +71,7 @@ func (m *member) known(s hypervisor.Status, now time.Time) pool.Member {
 	// An instant clone that runs asleep is one whose waking was cut short: it is nobody
 	// yet, or a twin, and has to be started again.
 	k := pool.Member{Name: m.record.Name, Template: strings.TrimPrefix(m.record.Source, "template "), Running: s.State != clade.Stopped && !m.record.Asleep,
-		Claimed: m.claim != nil, Due: pool.Due(m.Due)}
+		Asleep: m.record.Asleep, Claimed: m.claim != nil, Due: pool.Due(m.Due)}
 	k.Proven = k.Running && m.Proven == runOf(s)
 	switch {
 	case !k.Running:
@@ -93,7 +93,7 @@ func (h *Host) goal(ctx context.Context, p *store.Pool, now time.Time) (pool.Goa
 		Patience: time.Duration(p.Patience), Grace: grace, Unavailable: p.MaxUnavailable,
 		Forced: !p.Deadline.IsZero() && !now.Before(p.Deadline), Remade: p.Policy == clade.Recreate,
 		Renewed: p.Policy == clade.Recreate || p.Kind == clade.Full || p.Kind == clade.Instant && p.Policy != clade.Keep,
-		Held:    pool.Waits(p.Retry, now)}
+		Woken:   p.Kind == clade.Instant && p.Policy != clade.Keep, Held: pool.Waits(p.Retry, now)}
 	if t, err := h.Template(ctx, p.Template); err == nil {
 		cpus, memory, disk := sizeOf(p.PoolSpec, t)
 		g.Room, _ = pool.Room(p.PoolSpec, cpus, memory, disk)

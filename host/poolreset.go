@@ -15,7 +15,8 @@ import (
 
 // resetMember makes a free machine what it was when it was made, with nothing of
 // whoever had it before, and starts it.
-func (h *Host) resetMember(ctx context.Context, m *member, p clade.Progress) error {
+func (c *controller) resetMember(ctx context.Context, m *member, p clade.Progress) error {
+	h := c.host
 	if err := errors.Join(h.clear(ctx, m), h.emptyData(ctx, m)); err != nil {
 		return err
 	}
@@ -25,7 +26,7 @@ func (h *Host) resetMember(ctx context.Context, m *member, p clade.Progress) err
 	if err := h.done(ctx, m, pool.Resets); err != nil {
 		return err
 	}
-	return h.startMember(ctx, m, p)
+	return c.startMember(ctx, m, p)
 }
 
 // clear ends a machine's process, and with it its memory, and removes all its files

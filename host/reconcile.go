@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/clade-vm/clade"
-	"github.com/clade-vm/clade/hypervisor/hold"
 	"github.com/clade-vm/clade/pool"
 	"github.com/clade-vm/clade/store"
 )
 
 const (
-	// roundPause is how long the controller rests between two rounds.
-	roundPause = time.Second
 	// askPause is how long a machine that is well is not asked again.
 	askPause = 10 * time.Second
 	// grace is how long a free machine that has answered may be silent.
@@ -24,93 +20,6 @@ const (
 	// poolHands is how many machines of a pool are worked on at the same time.
 	poolHands = 8
 )
-
-// A controller is one at work: it holds the home's control lock, which the kernel
-// drops when its process ends, however that happens.
-type controller struct {
-	host *Host
-	lock *hold.Lock
-
-	mu    sync.Mutex
-	asked map[string]time.Time // when a machine that is well was asked last
-}
-
-// takeControl returns nil where another controller works in this home.
-func (h *Host) takeControl() (*controller, error) {
-	l, err := hold.Take(h.path(controlLock))
-	if errors.Is(err, clade.Busy) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fileError("control", "home "+h.Dir, err)
-	}
-	return &controller{host: h, lock: l, asked: make(map[string]time.Time)}, nil
-}
-
-// Control keeps all pools what is wanted of them until ctx ends. While another
-// controller works in this home it stands by. What it is in the midst of when it is
-// killed, the next one does again.
-func (h *Host) Control(ctx context.Context, p clade.Progress) error {
-	c, err := h.takeControl()
-	for c == nil && err == nil {
-		p.Tell(clade.Event{Step: "stand by", Note: "another controller works in this home"})
-		if !pause(ctx, roundPause) {
-			return nil
-		}
-		c, err = h.takeControl()
-	}
-	if err != nil {
-		return err
-	}
-	defer c.lock.Release()
-	p.Tell(clade.Event{Step: "stand by", End: true})
-	if err := h.restore(ctx); err != nil && ctx.Err() == nil {
-		h.Config.Log.Error("what was left cannot be put right", "error", err)
-	}
-	for {
-		pools, err := h.poolNames(ctx)
-		if err != nil && ctx.Err() == nil {
-			h.Config.Log.Error("the pools cannot be read", "error", err)
-		}
-		var wg sync.WaitGroup
-		for _, name := range pools {
-			wg.Go(func() {
-				r, err := c.round(ctx, name, p)
-				if err != nil && ctx.Err() == nil && !errors.Is(err, clade.NotFound) {
-					h.Config.Log.Error("pool", "pool", name, "error", err)
-				}
-				for i := 0; r != nil && i < len(r.Done); i++ {
-					p.Tell(clade.Event{Step: fmt.Sprintf("pool %s: %s", name, r.Done[i]), End: true})
-				}
-			})
-		}
-		wg.Wait()
-		if !pause(ctx, roundPause) {
-			return nil
-		}
-	}
-}
-
-// pause waits, and tells whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
-func (h *Host) poolNames(ctx context.Context) (names []clade.Name, err error) {
-	err = h.db.Read(ctx, func(tx *store.Tx) error {
-		list, err := tx.Pools()
-		for _, p := range list {
-			names = append(names, p.Name)
-		}
-		return err
-	})
-	return names, err
-}
 
 // controlPatience is how long Reconcile waits for another controller to be gone.
 const controlPatience = 3 * time.Second
@@ -193,13 +102,16 @@ func (h *Host) tendMembers(ctx context.Context, members []*member, known []pool.
 	return nil
 }
 
-// startMade starts what a round has made, without waiting for the next one.
+// startMade starts what a round has made, or asks it where it runs already, without
+// waiting for the next one.
 func (c *controller) startMade(ctx context.Context, record *store.Pool, out *clade.Reconciliation, p clade.Progress) ([]fault, error) {
 	goal, members, known, err := c.host.look(ctx, record)
 	if err != nil {
 		return nil, err
 	}
-	starts := slices.DeleteFunc(pool.Plan(goal, known), func(a pool.Action) bool { return a.Verb != pool.Start })
+	starts := slices.DeleteFunc(pool.Plan(goal, known), func(a pool.Action) bool {
+		return a.Verb != pool.Start && (a.Verb != pool.Prove || record.Kind != clade.Instant)
+	})
 	return c.perform(ctx, record, members, starts, out, p), nil
 }
 

@@ -27,6 +27,7 @@ type Member struct {
 	Name     clade.Name
 	Template string // "t:1"
 	Running  bool
+	Asleep   bool          // an instant clone, that a start wakes
 	Proven   bool          // its agent has answered in this run
 	Silent   time.Duration // how long it has not answered, since its start or its last answer
 	Claimed  bool
@@ -49,6 +50,7 @@ type Goal struct {
 	Forced          bool // claimed machines are updated too
 	Remade          bool // machines are made anew where they would be reset
 	Renewed         bool // and where they would be moved to another template
+	Woken           bool // free ones that were ended are reset, as they wake sooner than they boot
 	Held            bool // what failed is not tried again yet: nothing is made, started or moved
 }
 
@@ -141,6 +143,8 @@ func one(g Goal, m Member, surplus bool, moves *budget) (Action, bool) {
 		return act(Reset, "it was released")
 	case m.Template != g.Template && !g.Held && moves.take(m):
 		return move(g, m)
+	case !m.Running && g.Woken && !m.Asleep:
+		return act(Reset, "it is stopped, and wakes sooner than it boots")
 	case !m.Running:
 		return act(Start, "it is stopped")
 	case !m.Proven && m.Silent > g.Patience:

@@ -26,6 +26,8 @@ func members(text string) (list []pool.Member) {
 				m.Running, m.Proven = true, true
 			case "run":
 				m.Running = true
+			case "asleep":
+				m.Asleep = true
 			case "claimed":
 				m.Claimed = true
 			case "old":
@@ -53,6 +55,7 @@ func TestPlan(t *testing.T) {
 		{"as wanted", goal, "a:ready b:ready", ""},
 		{"one is gone", goal, "a:ready", "make 1"},
 		{"after a reboot", goal, "a: b:claimed", "start a, start b"},
+		{"after a reboot: instant clones", change(func(g *pool.Goal) { g.Woken, g.Size = true, 3 }), "a: b:asleep c:claimed", "reset a, start b, start c"},
 		{"spares beside claims", change(func(g *pool.Goal) { g.Spares = 1 }), "a:ready,claimed b:ready,claimed", "make 1"},
 		{"spares within the size", change(func(g *pool.Goal) { g.Spares = 1 }), "a:ready,claimed b:ready", ""},
 		{"the ceiling bounds spares", change(func(g *pool.Goal) { g.Spares, g.Room = 5, 3 }), "a:ready,claimed b:ready,claimed", "make 1"},
@@ -106,7 +109,7 @@ func TestPlansConverge(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for round := range 4000 {
 		g := pool.Goal{Size: r.IntN(8), Spares: r.IntN(4), Room: 4 + r.IntN(10), Template: "t:1", Patience: time.Minute, Grace: time.Second,
-			Unavailable: r.IntN(3), Forced: r.IntN(2) == 0, Remade: r.IntN(2) == 0, Renewed: r.IntN(2) == 0}
+			Unavailable: r.IntN(3), Forced: r.IntN(2) == 0, Remade: r.IntN(2) == 0, Renewed: r.IntN(2) == 0, Woken: r.IntN(2) == 0}
 		var list []pool.Member
 		for i := range r.IntN(10) {
 			m := pool.Member{Name: clade.Name(fmt.Sprint("m", i)), Template: fmt.Sprint("t:", r.IntN(2)), Running: r.IntN(2) == 0, Claimed: r.IntN(3) == 0,
@@ -170,7 +173,7 @@ func perform(t *testing.T, g pool.Goal, list []pool.Member) []pool.Member {
 		case pool.Prove:
 			list[i].Proven, list[i].Silent = true, 0
 		case pool.Reset:
-			list[i].Running, list[i].Proven, list[i].Due = false, false, pool.Nothing
+			list[i].Running, list[i].Proven, list[i].Due, list[i].Asleep = false, false, pool.Nothing, true
 		case pool.Update:
 			if ready(list[i]) {
 				taken++
