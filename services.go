@@ -62,7 +62,8 @@ type Templates interface {
 	CreateTemplate(ctx context.Context, spec TemplateSpec, p Progress) (*Template, error)
 	Template(ctx context.Context, ref Ref) (*Template, error)
 	Templates(ctx context.Context) ([]*Template, error)
-	// RemoveTemplate takes the name away; layers that clones rest on stay.
+	// RemoveTemplate takes the name away; layers that clones rest on stay. Kind InUse
+	// where a pool makes its machines of it.
 	RemoveTemplate(ctx context.Context, ref Ref) (*Removal, error)
 	// WarmTemplate boots a machine of the template without a network, brings it to
 	// the asked point and keeps its memory, from which instant clones resume. What an
@@ -184,7 +185,7 @@ type Storage interface {
 	Usage(ctx context.Context) (*Usage, error)
 	// PlanRemoval says of each thing that is going, in this order, what its removal
 	// would free once those before it are gone, and what would stay and why.
-	// Kind NotFound.
+	// Kinds: NotFound; InUse for a template of which a pool makes its machines.
 	PlanRemoval(ctx context.Context, going Going) ([]*Removal, error)
 	// Collect finds what nothing rests on and nobody builds, and unless it is a dry
 	// run removes it.

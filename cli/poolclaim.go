@@ -17,27 +17,29 @@ import (
 
 func (a *app) poolClaimVerb() *cobra.Command {
 	var spec clade.ClaimSpec
-	var roster, page string
+	var class roster
+	var page string
 	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "claim NAME --for PERSON | --roster FILE",
 		Short: "Hand out machines of a pool",
 		Long: `Claim hands a ready machine to a person at once; who has one gets the same again, and
 its time begins anew. With --roster each person of a class gets one: from the column
-"name" of a CSV file, or its first. What was handed out is printed as a table, and with
---html written as a page to print and cut.
+"name" of a CSV file, or its first, or the columns that --column names, joined. What was
+handed out is printed as a table, and with --html written as a page to print and cut.
 
 Where no machine is ready the claim is refused, or waits with --wait, and makes them
 itself unless a controller is at work.`,
 		Example: `  clade pool claim lab --for anna --ttl 3h
-  clade pool claim lab --roster class-3b.csv --html handout.html --wait 5m`,
+  clade pool claim lab --roster class-3b.csv --html handout.html --wait 5m
+  clade pool claim lab --roster class-3b.csv --column 'First name' --column Surname`,
 		Args:              takes(1, 1, "NAME"),
 		ValidArgsFunction: a.completePools,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&spec.Person, "for", "", "who gets it")
-	flags.StringVar(&roster, "roster", "", "a CSV file with the persons of a class")
-	flags.StringVar(&roster, "for-all", "", "the same as --roster")
+	class.add(cmd)
+	flags.StringVar(&class.file, "for-all", "", "the same as --roster")
 	flags.Var(&spec.TTL, "ttl", "how long the claim lasts, such as 3h (default: as the pool has it)")
 	flags.DurationVar(&wait, "wait", 0, "how long to wait for a machine that is ready")
 	flags.StringVar(&page, "html", "", "a new file for the handout as a page")
@@ -46,7 +48,7 @@ itself unless a controller is at work.`,
 		if spec.Pool, err = clade.ParseName(args[0]); err != nil {
 			return err
 		}
-		persons, err := claimants(cmd, spec.Person, roster)
+		persons, err := class.persons(cmd, spec.Person)
 		if err != nil {
 			return err
 		}
@@ -71,25 +73,36 @@ itself unless a controller is at work.`,
 			}
 			claims = append(claims, c)
 		}
-		errs = append(errs, a.handOut(claims, page, roster == "" && len(errs) == 0, *asJSON))
+		errs = append(errs, a.handOut(claims, page, class.file == "" && len(errs) == 0, *asJSON))
 		return errors.Join(errs...)
 	}
 	return cmd
 }
 
-// claimants are the persons that a command line names.
-func claimants(cmd *cobra.Command, person, roster string) ([]string, error) {
-	if (person == "") == (roster == "") {
+// A roster is a class that a command line names.
+type roster struct {
+	file    string
+	columns []string
+}
+
+func (r *roster) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.file, "roster", "", "a CSV file with the persons of a class")
+	cmd.Flags().StringArrayVar(&r.columns, "column", nil, "a column of the roster with a part of the persons' names; can be given again")
+}
+
+// persons are those that a command line names: one, or a class.
+func (r *roster) persons(cmd *cobra.Command, person string) ([]string, error) {
+	if (person == "") == (r.file == "") {
 		return nil, usage(cmd, "give either --for PERSON or --roster FILE")
 	}
-	if roster == "" {
+	if r.file == "" {
 		return []string{person}, nil
 	}
-	data, err := readSmall("roster", roster)
+	data, err := readSmall("roster", r.file)
 	if err != nil {
 		return nil, err
 	}
-	return pool.Roster(data)
+	return pool.Roster(data, r.columns...)
 }
 
 // claimUntil claims, and while no machine is ready waits until end; it makes machines
@@ -178,7 +191,8 @@ func (a *app) poolClaimsVerb() *cobra.Command {
 }
 
 func (a *app) poolReleaseVerb() *cobra.Command {
-	var person, roster string
+	var person string
+	var class roster
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "release NAME --for PERSON | --roster FILE | --all",
@@ -192,7 +206,7 @@ Nobody gets it before.`,
 		ValidArgsFunction: a.completePools,
 	}
 	cmd.Flags().StringVar(&person, "for", "", "who held it")
-	cmd.Flags().StringVar(&roster, "roster", "", "a CSV file with the persons of a class")
+	class.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "end all claims on the pool")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name, err := clade.ParseName(args[0])
@@ -212,7 +226,7 @@ Nobody gets it before.`,
 			for _, c := range claims {
 				persons = append(persons, c.Person)
 			}
-		} else if persons, err = claimants(cmd, person, roster); err != nil {
+		} else if persons, err = class.persons(cmd, person); err != nil {
 			return err
 		}
 		var errs []error

@@ -18,9 +18,9 @@ func (a *app) poolUpdateVerb() *cobra.Command {
 the machines: free ones first, at most --max-unavailable at the same time; claimed ones
 when they are released, or after --deadline. Data disks are kept. What the person of a
 machine that was moved at the deadline had is kept too, until the claim ends: --undo
-gives it back. Clade pool show tells how far it is; --wait does the moving and tells.`,
+with a --deadline gives it back then. Clade pool show tells how far it is; --wait does the moving and tells.`,
 		Example: `  clade pool update lab --to debian-12:2 --max-unavailable 5 --deadline 2h
-  clade pool update lab --undo`,
+  clade pool update lab --undo --deadline 10m`,
 		Args:              takes(1, 1, "NAME"),
 		ValidArgsFunction: a.completePools,
 	}

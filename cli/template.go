@@ -176,7 +176,8 @@ func (a *app) templateRmVerb() *cobra.Command {
 		Use:   "rm NAME[:VERSION]...",
 		Short: "Remove templates",
 		Long: `Rm takes templates away. Layers that clones rest on stay until the last of these
-clones is gone, so no clone is harmed. It says what it frees, and what stays for whom.`,
+clones is gone, so no clone is harmed. It says what it frees, and what stays for whom.
+One of which a pool makes its machines is refused.`,
 		Example: `  clade template rm debian-12:1
   clade template rm debian-12:1 debian-12:2 --yes`,
 		Args:              takes(1, -1, "NAME[:VERSION]..."),

@@ -7,19 +7,28 @@ import (
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/lineage"
+	"github.com/clade-vm/clade/store"
 )
 
 // PlanRemoval says of each thing that is going what its removal would free once
-// those before it are gone, and what would stay and why. Kind NotFound.
+// those before it are gone, and what would stay and why. Kinds: NotFound; InUse for a
+// template of which a pool makes its machines.
 func (h *Host) PlanRemoval(ctx context.Context, going clade.Going) ([]*clade.Removal, error) {
 	a, err := h.account(ctx)
+	var pools []*store.Pool
+	if err == nil {
+		err = h.db.Read(ctx, func(tx *store.Tx) (err error) {
+			pools, err = tx.Pools()
+			return err
+		})
+	}
 	if err != nil {
 		return nil, fileError("plan the removal", "in home "+h.Dir, err)
 	}
 	for _, l := range a.lineage.Layers {
 		a.layers[l.ID] = a.ledger.layers[l.ID].sum()
 	}
-	p := &parting{account: a, left: *a.lineage, gone: map[string]bool{}, memory: map[string]clade.Bytes{}}
+	p := &parting{account: a, pools: pools, left: *a.lineage, gone: map[string]bool{}, memory: map[string]clade.Bytes{}}
 	for _, name := range going.Machines {
 		err = errors.Join(err, p.machine(name))
 	}
@@ -38,6 +47,7 @@ func (h *Host) PlanRemoval(ctx context.Context, going clade.Going) ([]*clade.Rem
 // A parting is a lineage from which one thing after another is taken.
 type parting struct {
 	*account
+	pools  []*store.Pool
 	left   clade.Lineage
 	gone   map[string]bool        // machines and layers by id
 	memory map[string]clade.Bytes // of snapshots that are gone, by their machines' ids
@@ -75,6 +85,9 @@ func (p *parting) template(ref clade.Ref) error {
 		return missing("template "+ref.String(), "clade template ls shows the templates there are")
 	}
 	t := p.left.Templates[at]
+	if err := wanted(p.pools, t.Ref()); err != nil {
+		return err
+	}
 	var disks []clade.Disk
 	for _, d := range t.Disks {
 		disks = append(disks, clade.Disk{Layer: d.Layer})

@@ -21,6 +21,9 @@ func (h *Host) CreatePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 		return nil, err
 	}
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Template(spec.Template); err != nil { // removed meanwhile
+			return retitle("declare pool of", err)
+		}
 		return tx.AddPool(&store.Pool{PoolSpec: spec, Created: time.Now().UTC()})
 	})
 	if err != nil {
@@ -184,8 +187,11 @@ func (h *Host) UpdatePool(ctx context.Context, u clade.PoolUpdate) (*clade.Pool,
 	}
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
 		p, err := tx.Pool(u.Pool)
+		if err == nil {
+			_, err = tx.Template(spec.Template) // it may have been removed meanwhile
+		}
 		if err != nil {
-			return err
+			return retitle("update", err)
 		}
 		if spec.Template != p.Template {
 			p.Earlier = p.Template.String()
@@ -202,6 +208,18 @@ func (h *Host) UpdatePool(ctx context.Context, u clade.PoolUpdate) (*clade.Pool,
 	}
 	h.did("pool's template changed")
 	return h.Pool(ctx, u.Pool)
+}
+
+// wanted refuses to remove a template of which a pool makes its machines. One that
+// it was updated from may go: the update can then not be undone. Kind InUse.
+func wanted(pools []*store.Pool, ref clade.Ref) error {
+	for _, p := range pools {
+		if p.Template == ref {
+			return &clade.Error{Op: "remove", On: "template " + ref.String(), Kind: clade.InUse, Err: fmt.Errorf("pool %s makes its machines of it", p.Name),
+				Hint: fmt.Sprintf("move the pool to another one: clade pool update %s --to %s:VERSION; or remove it: clade pool rm %s", p.Name, ref.Name, p.Name)}
+		}
+	}
+	return nil
 }
 
 // RemovePool removes a pool and its machines: first all of them are due to leave, so

@@ -132,7 +132,7 @@ func TestPoolsRefused(t *testing.T) {
 	}{
 		"no such template":   {func(s *clade.PoolSpec) { s.Template.Name = "other" }, clade.NotFound},
 		"no such network":    {func(s *clade.PoolSpec) { s.Network = "other" }, clade.NotFound},
-		"no such kind":       {func(s *clade.PoolSpec) { s.Kind = "virtual" }, clade.Unsupported},
+		"no such kind":       {func(s *clade.PoolSpec) { s.Kind = "virtual" }, clade.Invalid},
 		"ceiling of CPUs":    {func(s *clade.PoolSpec) { s.MaxCPUs, s.CPUs = 3, 2 }, clade.Invalid},
 		"ceiling of memory":  {func(s *clade.PoolSpec) { s.MaxMemory = clade.GiB }, clade.Invalid},
 		"ceiling of disks":   {func(s *clade.PoolSpec) { s.MaxDisk = clade.GiB }, clade.Invalid},
@@ -163,6 +163,35 @@ func TestPoolsRefused(t *testing.T) {
 	if _, err := h.Claim(ctx, clade.ClaimSpec{Pool: "other", Person: "anna"}); !errors.Is(err, clade.NotFound) {
 		t.Errorf("Claim on no pool = %v", err)
 	}
+}
+
+// A template stays as long as a pool makes its machines of it; one that the pool has
+// left may go.
+func TestTemplateOfPoolStays(t *testing.T) {
+	t.Parallel()
+	h, dir := pooled(t, clade.PoolSpec{Size: 1, Policy: clade.Reset})
+	must(t, h, "template m") // t:2
+	first := clade.Ref{Name: "t", Version: "1"}
+	_, err := h.RemoveTemplate(ctx, first)
+	if !errors.Is(err, clade.InUse) || !strings.Contains(err.Error(), "pool p") || !strings.Contains(clade.HintOf(err), "clade pool update p --to t:VERSION") {
+		t.Errorf("RemoveTemplate = %v, hint %q; want kind %q, and the pool named", err, clade.HintOf(err), clade.InUse)
+	}
+	if _, err := h.PlanRemoval(ctx, clade.Going{Templates: []clade.Ref{first}}); !errors.Is(err, clade.InUse) {
+		t.Errorf("PlanRemoval = %v, want kind %q", err, clade.InUse)
+	}
+	if _, err := h.UpdatePool(ctx, clade.PoolUpdate{Pool: "p", To: clade.Ref{Name: "t", Version: "2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.RemoveTemplate(ctx, first); err != nil {
+		t.Errorf("RemoveTemplate of what the pool has left = %v", err)
+	}
+	if p := settled(t, h); p.Ready != 1 || p.Outdated != 0 {
+		t.Errorf("the pool is %+v", p)
+	}
+	if _, err := h.UpdatePool(ctx, clade.PoolUpdate{Pool: "p", Undo: true}); !errors.Is(err, clade.NotFound) || !strings.Contains(err.Error(), "t:1") {
+		t.Errorf("undoing the update to it = %v", err)
+	}
+	clean(t, h, dir)
 }
 
 func TestPoolIsUpdated(t *testing.T) {

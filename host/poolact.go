@@ -35,7 +35,6 @@ func (c *controller) perform(ctx context.Context, record *store.Pool, members []
 	var (
 		mu     sync.Mutex
 		faults []fault
-		wg     sync.WaitGroup
 		hands  = make(chan struct{}, poolHands)
 	)
 	one := func(a pool.Action) {
@@ -53,22 +52,29 @@ func (c *controller) perform(ctx context.Context, record *store.Pool, members []
 			out.Done = append(out.Done, a.String())
 		}
 	}
+	// A guest that somebody works on may take long to power off: nobody waits for that.
+	var claimed, free sync.WaitGroup
 	for _, a := range actions {
 		if a.Verb == pool.Make {
 			continue
 		}
+		group := &free
+		if byName[a.Member].claim != nil {
+			group = &claimed
+		}
 		hands <- struct{}{}
-		wg.Go(func() {
+		group.Go(func() {
 			defer func() { <-hands }()
 			one(a)
 		})
 	}
-	wg.Wait()
+	free.Wait()
 	for _, a := range actions {
 		if a.Verb == pool.Make && ctx.Err() == nil {
 			one(a)
 		}
 	}
+	claimed.Wait()
 	return faults
 }
 

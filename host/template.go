@@ -150,7 +150,7 @@ func (h *Host) countMachines(ctx context.Context, list []*clade.Template) error 
 }
 
 // RemoveTemplate takes a template's name away. Layers that clones rest on stay
-// until the last of them goes. Kind NotFound.
+// until the last of them goes. Kinds: NotFound; InUse where a pool makes its machines of it.
 func (h *Host) RemoveTemplate(ctx context.Context, ref clade.Ref) (*clade.Removal, error) {
 	if err := h.restore(ctx); err != nil {
 		return nil, err
@@ -163,6 +163,13 @@ func (h *Host) RemoveTemplate(ctx context.Context, ref clade.Ref) (*clade.Remova
 	exactly := h.freedExactly(ctx, clade.Going{Templates: []clade.Ref{t.Ref()}})
 	var gone []*clade.Layer
 	err = h.db.Write(ctx, func(tx *store.Tx) error {
+		pools, err := tx.Pools()
+		if err == nil {
+			err = wanted(pools, t.Ref())
+		}
+		if err != nil {
+			return err
+		}
 		if err := tx.RemoveTemplate(t.Ref()); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -31,11 +32,11 @@ func Declarations(data []byte) ([]clade.PoolSpec, error) {
 	}
 	var specs []clade.PoolSpec
 	for i, text := range documents(string(data)) {
-		var s clade.PoolSpec
-		if err := yaml.UnmarshalWithOptions([]byte(text), &s, yaml.Strict(), yaml.UseJSONUnmarshaler()); err != nil {
+		s, err := decode(text)
+		if err != nil {
 			return nil, bad(syntax(i, err))
 		}
-		s, err := Check(s)
+		s, err = Check(s)
 		if err != nil {
 			return nil, err
 		}
@@ -48,6 +49,23 @@ func Declarations(data []byte) ([]clade.PoolSpec, error) {
 		return nil, bad(errors.New("it declares nothing"))
 	}
 	return specs, nil
+}
+
+// decode reads one document. The decoder of YAML says in which line what is wrong, but
+// takes half a machine for none, and a number for a text; that of JSON does not.
+func decode(text string) (s clade.PoolSpec, err error) {
+	if err := yaml.UnmarshalWithOptions([]byte(text), &s, yaml.Strict(), yaml.UseJSONUnmarshaler()); err != nil {
+		return s, err
+	}
+	data, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		return s, err
+	}
+	err = json.Unmarshal(data, &clade.PoolSpec{})
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return s, fmt.Errorf("%s does not take a %s", cmp.Or(wrong.Field, "a field"), wrong.Value)
+	}
+	return s, err
 }
 
 // documents splits a YAML stream; what has only comments is left out.

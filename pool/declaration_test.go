@@ -135,39 +135,6 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-func TestRoster(t *testing.T) {
-	for text, want := range map[string][]string{
-		"anna\nben\n": {"anna", "ben"},
-		"\ufeffname;class\r\nAnna Ö.;3b\r\n\r\n\"Ben; jr.\";3b": {"Anna Ö.", "Ben; jr."},
-		"id,email,Name\n1,a@x,Anna\n2,b@x,Ben\n":                {"Anna", "Ben"},
-		"class\tlogin\n3b\tanna":                                {"anna"},
-	} {
-		if got, err := pool.Roster([]byte(text)); err != nil || !slices.Equal(got, want) {
-			t.Errorf("Roster(%q) = %q, %v; want %q", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "\n\n", "name\n", "a\na\n", "name,x\n,1\n", "a\x1b[31m\n", "\"a", "a\n\xff\xfe\n", strings.Repeat("x", 121)} {
-		if got, err := pool.Roster([]byte(text)); clade.KindOf(err) != clade.Invalid {
-			t.Errorf("Roster(%q) = %q, %v; want kind %q", text, got, err, clade.Invalid)
-		}
-	}
-}
-
-func FuzzRoster(f *testing.F) {
-	f.Add([]byte("name;class\nanna;3b\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		persons, err := pool.Roster(data)
-		for _, p := range persons {
-			if bad := pool.CheckPerson(p); bad != nil {
-				t.Errorf("Roster(%q) names %q: %v", data, p, bad)
-			}
-		}
-		if (err == nil) == (len(persons) == 0) {
-			t.Errorf("Roster(%q) = %q, %v", data, persons, err)
-		}
-	})
-}
-
 func FuzzDeclarations(f *testing.F) {
 	f.Add([]byte(lab))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -109,14 +109,15 @@ func Plan(g Goal, members []Member) []Action {
 		}
 	}
 	var actions []Action
-	moves := newBudget(g, members, surplus)
+	missing := max(0, total-len(staying))
+	moves := newBudget(g, members, surplus, missing)
 	for _, m := range members {
 		if a, ok := one(g, m, surplus[m.Name], moves); ok {
 			actions = append(actions, a)
 		}
 	}
 	// What leaves because it failed is replaced once it is gone: its name is free then.
-	if missing := total - len(staying); missing > 0 && !g.Held {
+	if missing > 0 && !g.Held {
 		actions = append(actions, Action{Verb: Make, Count: missing, Why: fmt.Sprintf("%d are wanted, %d there", total, len(staying))})
 	}
 	return actions
@@ -204,8 +205,10 @@ func worst(g Goal, members []Member) []Member {
 // A budget is how many free machines an update may still take away.
 type budget struct{ left int }
 
-func newBudget(g Goal, members []Member, surplus map[clade.Name]bool) *budget {
-	free, away := 0, 0
+// newBudget counts those that are missing as away: what was removed to be made anew is,
+// until it is made.
+func newBudget(g Goal, members []Member, surplus map[clade.Name]bool, missing int) *budget {
+	free, away := missing, missing
 	for _, m := range members {
 		if m.Claimed || surplus[m.Name] {
 			continue

@@ -77,6 +77,8 @@ func TestPlan(t *testing.T) {
 		{"update: those that are down first", goal, "a:ready,old b:old", "update b"},
 		{"update: two at a time", change(func(g *pool.Goal) { g.Unavailable = 2 }), "a:ready,old b:ready,old", "update a, update b"},
 		{"update: not while another is away", goal, "a:ready,old b:run", ""},
+		{"update: not while another is missing", change(func(g *pool.Goal) { g.Renewed = true }), "a:ready,old", "make 1"},
+		{"update: two at a time, one is missing", change(func(g *pool.Goal) { g.Renewed, g.Unavailable, g.Size = true, 2, 3 }), "a:ready,old b:ready,old", "remove a, make 1"},
 		{"update: claimed ones wait", goal, "a:ready,old,claimed b:ready", ""},
 		{"update: until the deadline", change(func(g *pool.Goal) { g.Forced = true }), "a:ready,old,claimed b:ready", "update a"},
 		{"update: at release", goal, "a:ready,old,due=reset b:ready", "update a"},

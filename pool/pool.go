@@ -12,6 +12,7 @@ package pool
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,10 +33,11 @@ func Check(s clade.PoolSpec) (clade.PoolSpec, error) {
 	}
 	s.Kind, s.Policy, s.Names = first(s.Kind, clade.Linked), first(s.Policy, clade.Recreate), first(s.Names, string(s.Name)+"-{n}")
 	s.Patience = first(s.Patience, clade.DefaultPatience)
-	switch s.Policy {
-	case clade.Keep, clade.Reset, clade.Recreate:
-	default:
+	if !slices.Contains([]clade.Policy{clade.Keep, clade.Reset, clade.Recreate}, s.Policy) {
 		return bad("use keep, reset or recreate", "%.40q is no policy", s.Policy)
+	}
+	if !slices.Contains([]clade.CloneKind{clade.Linked, clade.Instant, clade.Full}, s.Kind) {
+		return bad("use linked, instant or full", "%.40q is no kind of clone", s.Kind)
 	}
 	switch {
 	case s.Template.Name == "":
@@ -44,7 +46,7 @@ func Check(s clade.PoolSpec) (clade.PoolSpec, error) {
 		return bad("", "sizes and spares go from 0 to %d", MaxSize)
 	case s.Kind == clade.Full && s.Policy == clade.Reset:
 		return bad("use --policy recreate, or linked machines", "full clones rest on nothing they could be reset to")
-	case s.MaxUnavailable < 0 || s.MaxCPUs < 0 || s.CPUs < 0:
+	case min(s.MaxUnavailable, s.MaxCPUs, s.CPUs) < 0, min(s.Memory, s.DataDisk, s.MaxMemory, s.MaxDisk) < 0, min(s.TTL, s.Patience) < 0:
 		return bad("", "numbers below zero mean nothing here")
 	}
 	if _, err := ParseSchedule(s.Schedule); err != nil {

@@ -115,6 +115,11 @@ func (h *Home) RemoveTemplate(_ context.Context, ref clade.Ref) (*clade.Removal,
 	if err != nil {
 		return nil, err
 	}
+	for name, p := range h.s.Pools {
+		if p.Spec.Template == t.Ref() {
+			return nil, fail("remove", "template "+t.Ref().String(), clade.InUse, "clade pool update "+string(name)+" --to "+string(ref.Name)+":VERSION", "pool %s makes its machines of it", name)
+		}
+	}
 	h.s.Templates = slices.DeleteFunc(h.s.Templates, func(other *clade.Template) bool { return other == t })
 	h.detach(t.Ref())
 	freed, kept := h.sweep(t.Disks[0].Layer)
