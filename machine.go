@@ -24,6 +24,8 @@ type Machine struct {
 	// MachineID is the guest's own, as it was last read; empty where it is not known.
 	MachineID string `json:"machine_id,omitempty"`
 	Disks     []Disk `json:"disks"`
+	// Budget is the home's chain budget, where a chain of the machine is longer than that.
+	Budget int `json:"budget,omitempty"`
 	// Warm is the id of the warm template of an instant clone, to which a reset goes
 	// back; Asleep says that its next start resumes it from there.
 	Warm    string    `json:"warm,omitempty"`
@@ -31,6 +33,14 @@ type Machine struct {
 	Created time.Time `json:"created"`
 	// Pause is how long the machine that it was just cloned from stood still; not kept.
 	Pause *Pause `json:"pause,omitempty"`
+}
+
+// Depth returns how many layers lie below the deepest of m's disks.
+func (m *Machine) Depth() (deepest int) {
+	for _, d := range m.Disks {
+		deepest = max(deepest, d.Depth)
+	}
+	return deepest
 }
 
 // A CloneKind says what a clone rests on.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -97,4 +98,25 @@ func prepared(t *testing.T, k fake.Knobs) *fake.Home {
 		t.Fatal(err)
 	}
 	return home
+}
+
+// TestLongChainsAreMarked has one machine with a layer more than the budget.
+func TestLongChainsAreMarked(t *testing.T) {
+	home := prepared(t, fake.Knobs{})
+	run(t, home, "clone", "debian-12", "long")
+	for i := range clade.ChainBudget - 1 {
+		if status, _, errs := run(t, home, "snapshot", "create", "long", fmt.Sprint("s", i)); status != 0 {
+			t.Fatal(errs)
+		}
+	}
+	_, list, _ := run(t, home, "ls")
+	_, shown, _ := run(t, home, "show", "long")
+	if !strings.Contains(list, " 17 of 16 ") || !strings.Contains(shown, "depth         17 of 16: clade compact long") {
+		t.Errorf("ls and show of a machine with 17 layers:\n%s\n%s", list, shown)
+	}
+	for _, at := range []int{1, 2} { // 1: parent, within the budget
+		if line := strings.Split(list, "\n")[at]; strings.Contains(line, " of 16") != strings.HasPrefix(line, "long") {
+			t.Errorf("ls says %q", line)
+		}
+	}
 }

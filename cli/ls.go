@@ -18,7 +18,8 @@ func (a *app) lsVerb() *cobra.Command {
 		Use:   "ls",
 		Short: "List machines",
 		Long: `Ls lists all machines with their state, which is asked for at this moment, and why
-those that are stopped are. With --outdated it lists those only that were made of a
+those that are stopped are. DEPTH is how many layers lie below a machine's disks: "17 of
+16" is more than there should, which clade compact mends. With --outdated it lists those only that were made of a
 version of their template that is not the newest; with --names only their names, for
 other commands.`,
 		Example: `  clade ls
@@ -34,17 +35,37 @@ other commands.`,
 		if names {
 			return a.printMade(machines, false)
 		}
-		t := &table{}
-		t.row("NAME", "STATE", "IP", "SOURCE", "CLONE", "CPUS", "MEMORY", "DISK", "REASON")
-		for _, m := range machines {
-			t.row(string(m.Name), string(m.State), address(m), sourceOf(m), string(m.Clone), strconv.Itoa(m.Hardware.CPUs),
-				m.Hardware.Memory.String(), virtual(m).String(), m.Reason)
-		}
-		return a.printTable(t)
+		return a.printTable(inRows(machines))
 	})
 	cmd.Flags().BoolVar(&outdated, "outdated", false, "only those whose template has a newer version")
 	cmd.Flags().BoolVar(&names, "names", false, "only names, one a line")
 	return cmd
+}
+
+// inRows is machines as a table. Reasons have a column where there are any.
+func inRows(machines []*clade.Machine) *table {
+	t := &table{}
+	reasons := slices.ContainsFunc(machines, func(m *clade.Machine) bool { return m.Reason != "" })
+	row := func(reason string, cells ...string) {
+		if reasons {
+			cells = append(cells, reason)
+		}
+		t.row(cells...)
+	}
+	row("REASON", "NAME", "STATE", "IP", "SOURCE", "CLONE", "DEPTH", "CPUS", "MEMORY", "DISK")
+	for _, m := range machines {
+		row(m.Reason, string(m.Name), string(m.State), address(m), sourceOf(m), string(m.Clone), depth(m),
+			strconv.Itoa(m.Hardware.CPUs), m.Hardware.Memory.String(), virtual(m).String())
+	}
+	return t
+}
+
+// depth says how many layers lie below m's disks, and how many may where these are more.
+func depth(m *clade.Machine) string {
+	if m.Budget > 0 {
+		return fmt.Sprintf("%d of %d", m.Depth(), m.Budget)
+	}
+	return strconv.Itoa(m.Depth())
 }
 
 func address(m *clade.Machine) string {
@@ -145,6 +166,9 @@ func describe(m *clade.Machine) *table {
 			base = fmt.Sprintf("rests on layer %s, depth %d", d.Layer, d.Depth)
 		}
 		t.row(fmt.Sprintf("disk %d", d.Slot), fmt.Sprintf("%v, serial %s, %s%s", d.Virtual, d.Serial, base, dataOf(d.Label, d.Mount)))
+	}
+	if m.Budget > 0 {
+		t.row("depth", fmt.Sprintf("%s: clade compact %s merges what only it needs", depth(m), m.Name))
 	}
 	t.row("created", when(m.Created))
 	return t

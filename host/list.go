@@ -76,7 +76,7 @@ func (h *Host) listed(ctx context.Context, records []*store.Machine) ([]*clade.M
 	return h.deep(ctx, records)
 }
 
-// deep adds to records how deep their chains are.
+// deep adds to records how deep their chains are, and which budget that is too much for.
 func (h *Host) deep(ctx context.Context, records []*store.Machine) ([]*clade.Machine, error) {
 	tree, err := h.tree(ctx)
 	if err != nil {
@@ -91,6 +91,9 @@ func (h *Host) deep(ctx context.Context, records []*store.Machine) ([]*clade.Mac
 				depths[layer] = tree.Depth(layer)
 			}
 			r.Disks[j].Depth = depths[layer]
+		}
+		if budget := first(h.Budget, clade.ChainBudget); r.Depth() > budget {
+			r.Budget = budget
 		}
 		list[i] = &r.Machine
 	}

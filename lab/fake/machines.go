@@ -153,6 +153,9 @@ func (h *Home) list() []*clade.Machine {
 func copied(m *clade.Machine) *clade.Machine {
 	c := *m
 	c.Disks = slices.Clone(m.Disks)
+	if c.Depth() > clade.ChainBudget {
+		c.Budget = clade.ChainBudget
+	}
 	return &c
 }
 
