@@ -174,8 +174,9 @@ type Pools interface {
 	// Reconcile does, once, what brings a pool nearer to what is wanted of it. What
 	// fails is in the result and tried again later. Kind Busy while a controller works.
 	Reconcile(ctx context.Context, pool Name, p Progress) (*Reconciliation, error)
-	// Control keeps all pools what is wanted of them until ctx ends. While another
-	// controller works in this home it stands by.
+	// Control keeps all pools what is wanted of them until ctx ends, and the chains of
+	// stopped machines within the budget. While another controller works in this home it
+	// stands by.
 	Control(ctx context.Context, p Progress) error
 }
 

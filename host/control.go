@@ -43,7 +43,7 @@ func (h *Host) takeControl() (*controller, error) {
 
 // Control keeps all pools what is wanted of them until ctx ends. While another
 // controller works in this home it stands by. What it is in the midst of when it is
-// killed, the next one does again.
+// killed, the next one does again. Chains that are too long it shortens, too.
 func (h *Host) Control(ctx context.Context, p clade.Progress) error {
 	c, err := h.takeControl()
 	for c == nil && err == nil {
@@ -61,6 +61,9 @@ func (h *Host) Control(ctx context.Context, p clade.Progress) error {
 	if err := h.restore(ctx); err != nil && ctx.Err() == nil {
 		h.Config.Log.Error("what was left cannot be put right", "error", err)
 	}
+	var shortening sync.WaitGroup
+	defer shortening.Wait()
+	shortening.Go(func() { h.keepShort(ctx, p) })
 	return c.all(ctx, p)
 }
 

@@ -18,19 +18,28 @@ import (
 const lockWait = 20 * time.Second
 
 // lock takes a flock on path, waiting until ctx ends. The lock is gone with the
-// file's Close, or with the process. Kind Busy when ctx ended first.
+// file's Close, or with the process. Kind Busy when ctx ended first. While it waits
+// it says so, to awaited, by another kind of lock on the file.
 func lock(ctx context.Context, path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
+	said := false
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil {
+			if said {
+				sayWaits(f, unix.F_UNLCK)
+			}
 			return f, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return nil, errors.Join(err, f.Close())
+		}
+		if !said && ctx.Err() == nil {
+			said = true
+			sayWaits(f, unix.F_RDLCK)
 		}
 		select {
 		case <-ctx.Done():
@@ -38,6 +47,23 @@ func lock(ctx context.Context, path string, how int) (*os.File, error) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// sayWaits says, or takes back, that f is waited for. What the kernel refuses of that is
+// not said: whoever holds it then goes on.
+func sayWaits(f *os.File, how int16) {
+	_ = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: how, Whence: unix.SEEK_SET})
+}
+
+// awaited tells whether somebody waits for the lock on path.
+func awaited(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	rule := unix.Flock_t{Type: unix.F_WRLCK, Whence: unix.SEEK_SET}
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &rule) == nil && rule.Type != unix.F_UNLCK
 }
 
 // tryLock takes a flock if nobody holds one that conflicts, else returns nil.

@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -31,26 +30,8 @@ func (v *verification) digest(ctx context.Context, l *clade.Layer) (sum string, 
 	if l.Size < idleFrom {
 		return v.rehash(ctx, l)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		beIdle()
-		sum, err = v.rehash(ctx, l)
-	}()
-	<-done
+	image.Idly(func() { sum, err = v.rehash(ctx, l) })
 	return sum, err
-}
-
-// beIdle makes the calling thread wait for everybody else. What the kernel refuses
-// is not done: verifying is not worth less for that.
-func beIdle() {
-	const (
-		who   = 1       // IOPRIO_WHO_PROCESS
-		class = 3 << 13 // IOPRIO_CLASS_IDLE
-	)
-	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, who, 0, class)
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0)
 }
 
 func (v *verification) rehash(ctx context.Context, l *clade.Layer) (string, error) {

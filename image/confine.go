@@ -33,12 +33,16 @@ type access struct {
 
 // runConfined runs cmd to its end so that it, and what it starts, can open
 // nothing but programs, libraries and the given files, and make no TCP
-// connection. It dies with this process. Kernels without Landlock (before 5.13,
+// connection. It dies with this process, and is idle where the calling thread is. Kernels without Landlock (before 5.13,
 // or built or booted without) run it unconfined: Landlock is the last of several
 // walls, never the only one.
 func runConfined(cmd *exec.Cmd, allow []access) error {
 	result := make(chan error, 1)
+	idle := isIdle()
 	go onDoomedThread(func() {
+		if idle {
+			beIdle()
+		}
 		if err := confineThread(allow); err != nil {
 			result <- fmt.Errorf("confine %s: %w", cmd.Path, err)
 			return
