@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clade-vm/clade"
 )
 
@@ -345,5 +347,38 @@ func TestPokeWaits(t *testing.T) {
 	time.AfterFunc(200*time.Millisecond, late.listen)
 	if err := Poke(context.Background(), w.control); err != nil {
 		t.Errorf("Poke for a machine that comes = %v", err)
+	}
+}
+
+// A QEMU that has bound its socket and does not listen yet refuses connections, for a
+// moment that is long on a busy computer: that is not for ever.
+func TestPokeWaitsForWhoIsBound(t *testing.T) {
+	dir := newDir(t)
+	late := newGuest(t, dir, 1)
+	late.powerOff()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: late.Socket})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	w := newWorld(t, testPlan, dir)
+	w.set(late)
+	refused := make(chan error, 1)
+	go func() {
+		_, err := net.Dial("unix", late.Socket)
+		time.Sleep(10 * pokeEvery) // the switch is refused some times
+		refused <- errors.Join(err, unix.Listen(fd, 1))
+	}()
+	if err := Poke(context.Background(), w.control, late.Machine); err != nil {
+		t.Errorf("Poke = %v", err)
+	}
+	if err := <-refused; !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("before it listened: %v, want %v", err, unix.ECONNREFUSED)
+	}
+	if !w.status()[late.Machine].Connected {
+		t.Error("it is not connected")
 	}
 }
