@@ -29,7 +29,7 @@ import (
 
 // otherwise is what else the test binary is run as: "as-command HOME STEP ACT"
 // does an act as a command does, and dies after that step, if it is not 0;
-// "as-trapped" is in trap_test.go.
+// "as-trapped" is in trap_test.go, "as-soaked HOME VERB NAME" in soakqemu_test.go.
 func otherwise(role string, args []string) int {
 	switch role {
 	case "as-command":
@@ -38,6 +38,8 @@ func otherwise(role string, args []string) int {
 		return asTrapped()
 	case "as-actor":
 		return asActor()
+	case "as-soaked":
+		return asSoaked(args[0], args[1], args[2])
 	}
 	return 2
 }

@@ -29,10 +29,52 @@ type soak struct {
 	h          *host.Host
 	dir        string
 	r          *rand.Rand
+	command    []string               // what makes the test binary a controller of the home
+	also       func(*clade.Pool) bool // what else must become so; nil: nothing
+	limit      time.Duration          // within which the pool must be what is wanted
+	acts       []func()
 	controller *exec.Cmd
 	held       map[string]clade.Name // what each person must have
 	owners     map[string]string     // of each identity ever seen, the machine's id
 	did        map[string]int
+}
+
+// newSoak makes the pool, of t:1, which t:2 is like.
+func newSoak(t *testing.T, h *host.Host, dir string, spec clade.PoolSpec) *soak {
+	t.Helper()
+	seed := *soakSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("-soakseed %d", seed)
+	s := &soak{T: t, h: h, dir: dir, r: rand.New(rand.NewPCG(seed, 0)), held: map[string]clade.Name{}, owners: map[string]string{}, did: map[string]int{},
+		command: []string{"child", dir, "control p", "0"}, limit: time.Minute}
+	s.acts = []func(){s.claim, s.claim, s.claim, s.release, s.release, s.brief, s.scale, s.update, s.killMachine, s.killController}
+	spec.Name, spec.Template, spec.Size, spec.Spares, spec.MaxUnavailable = "p", clade.Ref{Name: "t", Version: "1"}, 3, 1, 2
+	spec.Policy = []clade.Policy{clade.Reset, clade.Recreate}[s.r.IntN(2)]
+	spec.MaxCPUs = 9
+	if _, err := h.CreatePool(ctx, spec); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// goOn does acts at random, with a rest of up to that long after each, until the time
+// is over, and now and then looks whether all is as promised.
+func (s *soak) goOn(rest time.Duration) {
+	s.Helper()
+	s.control()
+	s.Cleanup(s.uncontrol)
+	for end := time.Now().Add(*soakFor); time.Now().Before(end) && !s.Failed(); {
+		for range 10 + s.r.IntN(15) {
+			s.acts[s.r.IntN(len(s.acts))]()
+			time.Sleep(time.Duration(s.r.Int64N(int64(rest))))
+			s.look()
+		}
+		s.pause()
+	}
+	p := status(s.T, s.h)
+	s.Logf("kind %s, policy %s, %d identities, %v", p.Kind, p.Policy, len(s.owners), s.did)
 }
 
 // TestPoolSoak claims, releases, scales, updates and kills controllers and machines,
@@ -41,36 +83,28 @@ type soak struct {
 // given twice, and no file or process is left over.
 func TestPoolSoak(t *testing.T) {
 	t.Parallel()
-	seed := *soakSeed
-	if seed == 0 {
-		seed = rand.Uint64()
+	for _, kind := range []clade.CloneKind{clade.Linked, clade.Instant} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			h, dir := home(t)
+			must(t, h, "template m") // t:2
+			if kind == clade.Instant {
+				for _, version := range []string{"1", "2"} {
+					spec := clade.WarmSpec{Template: clade.Ref{Name: "t", Version: version}, Hardware: clade.Hardware{Memory: 64 * clade.MiB}}
+					if _, err := h.WarmTemplate(ctx, spec, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			newSoak(t, h, dir, clade.PoolSpec{Kind: kind, Network: "none"}).goOn(100 * time.Millisecond)
+		})
 	}
-	t.Logf("-soakseed %d", seed)
-	h, dir := home(t)
-	must(t, h, "template m") // t:2
-	s := &soak{T: t, h: h, dir: dir, r: rand.New(rand.NewPCG(seed, 0)), held: map[string]clade.Name{}, owners: map[string]string{}, did: map[string]int{}}
-	policy := []clade.Policy{clade.Reset, clade.Recreate}[s.r.IntN(2)]
-	if _, err := h.CreatePool(ctx, clade.PoolSpec{Name: "p", Template: clade.Ref{Name: "t", Version: "1"}, Size: 3, Spares: 1, Policy: policy, Network: "none",
-		MaxUnavailable: 2, MaxCPUs: 9}); err != nil {
-		t.Fatal(err)
-	}
-	s.control()
-	t.Cleanup(s.uncontrol)
-	acts := []func(){s.claim, s.claim, s.claim, s.release, s.release, s.brief, s.scale, s.update, s.killMachine, s.killController}
-	for end := time.Now().Add(*soakFor); time.Now().Before(end) && !t.Failed(); {
-		for range 10 + s.r.IntN(15) {
-			acts[s.r.IntN(len(acts))]()
-			time.Sleep(time.Duration(s.r.IntN(100)) * time.Millisecond)
-			s.look()
-		}
-		s.pause()
-	}
-	t.Logf("policy %s, %d identities, %v", policy, len(s.owners), s.did)
 }
 
 func (s *soak) control() {
 	s.Helper()
-	s.controller = exec.Command(os.Args[0], "child", s.dir, "control p", "0")
+	s.controller = exec.Command(os.Args[0], s.command...)
+	s.controller.Stderr = os.Stderr
 	if err := s.controller.Start(); err != nil {
 		s.Fatal(err)
 	}
@@ -191,7 +225,7 @@ func (s *soak) look() {
 func (s *soak) pause() {
 	s.Helper()
 	s.did["pauses"]++
-	for limit := time.Now().Add(60 * time.Second); !s.settled(); time.Sleep(50 * time.Millisecond) {
+	for limit := time.Now().Add(s.limit); !s.settled(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(limit) {
 			s.Fatalf("the pool does not become what is wanted: %+v", status(s.T, s.h))
 		}
@@ -200,14 +234,33 @@ func (s *soak) pause() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	now := map[string]clade.Name{}
+	now, given := map[string]clade.Name{}, map[clade.Name]string{}
 	for _, c := range claims {
-		now[c.Person] = c.Machine
+		if now[c.Person] != "" || given[c.Machine] != "" {
+			s.Errorf("two claims of a person or on a machine: %+v", claims)
+		}
+		now[c.Person], given[c.Machine] = c.Machine, c.Person
 	}
 	if fmt.Sprint(now) != fmt.Sprint(s.held) {
 		s.Errorf("the claims are %v, want %v", now, s.held)
 	}
+	// Nobody else writes while files are counted.
+	s.uncontrol()
 	s.leaks()
+	s.accounts()
+	s.control()
+}
+
+// accounts checks that clade knows what the home takes, to the byte.
+func (s *soak) accounts() {
+	s.Helper()
+	u := usage(s.T, s.h)
+	if want := du(s.T, s.dir); u.Allocated != want {
+		s.Errorf("the home takes %d by du, and %d by clade: %+v", want, u.Allocated, u.Parts)
+	}
+	if len(u.Orphans) > 0 {
+		s.Errorf("orphans: %+v", u.Orphans)
+	}
 }
 
 func (s *soak) settled() bool {
@@ -221,7 +274,7 @@ func (s *soak) settled() bool {
 			return false
 		}
 	}
-	return true
+	return s.also == nil || s.also(p)
 }
 
 // leaks looks for files and processes that nothing needs.
