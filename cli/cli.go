@@ -80,6 +80,16 @@ func (a *app) open(ctx context.Context) (clade.Services, error) {
 	return s, err
 }
 
+// openFor reads the name of what is to be worked on, and opens the home.
+func (a *app) openFor(ctx context.Context, text string) (clade.Name, clade.Services, error) {
+	name, err := clade.ParseName(text)
+	if err != nil {
+		return "", nil, err
+	}
+	s, err := a.open(ctx)
+	return name, s, err
+}
+
 // close lets go of the home. It may be called twice.
 func (a *app) close() error {
 	a.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/clade-vm/clade"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -23,11 +22,7 @@ The machine does not notice.`,
 		Args:              takes(1, 1, "NAME"),
 		ValidArgsFunction: a.completeMachine,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := clade.ParseName(args[0])
-			if err != nil {
-				return err
-			}
-			s, err := a.open(cmd.Context())
+			name, s, err := a.openFor(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -30,11 +30,7 @@ what QEMU had to say. On a terminal, what would steer the terminal is left out.`
 	cmd.Flags().BoolVar(&qemu, "qemu", false, "QEMU's own messages")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the machine stops")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		name, err := clade.ParseName(args[0])
-		if err != nil {
-			return err
-		}
-		s, err := a.open(cmd.Context())
+		name, s, err := a.openFor(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}

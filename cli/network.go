@@ -41,11 +41,7 @@ func (a *app) networkCreateVerb() *cobra.Command {
 	cmd.Flags().BoolVar(&isolated, "isolated", false, "machines reach the gateway and not one another")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		name, err := clade.ParseName(args[0])
-		if err != nil {
-			return err
-		}
-		s, err := a.open(cmd.Context())
+		name, s, err := a.openFor(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}

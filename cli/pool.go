@@ -313,11 +313,7 @@ claims is refused, unless --force is given, which ends them.`,
 	cmd.Flags().BoolVar(&force, "force", false, "end the claims too")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		name, err := clade.ParseName(args[0])
-		if err != nil {
-			return err
-		}
-		s, err := a.open(cmd.Context())
+		name, s, err := a.openFor(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}

@@ -209,11 +209,7 @@ Nobody gets it before.`,
 	class.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "end all claims on the pool")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		name, err := clade.ParseName(args[0])
-		if err != nil {
-			return err
-		}
-		s, err := a.open(cmd.Context())
+		name, s, err := a.openFor(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
