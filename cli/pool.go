@@ -169,18 +169,18 @@ func (a *app) poolLsVerb() *cobra.Command {
 		t.row("NAME", "TEMPLATE", "WANTED", "READY", "CLAIMED", "OUTDATED", "POLICY", "NEXT CHANGE")
 		for _, p := range pools {
 			t.row(string(p.Name), p.Template.String(), strconv.Itoa(p.Want), strconv.Itoa(p.Ready), strconv.Itoa(p.Claimed),
-				strconv.Itoa(p.Outdated), string(p.Policy), change(p))
+				strconv.Itoa(p.Outdated), string(p.Policy), change(p, "Mon 15:04"))
 		}
 		return a.printTable(t)
 	})
 }
 
-// change says when and how the pool's schedule changes its size next.
-func change(p *clade.Pool) string {
+// change says when and how the pool's schedule changes its size next: within a week.
+func change(p *clade.Pool, layout string) string {
 	if p.Change == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s: size %d", p.Change.At.Local().Format("Mon 2006-01-02 15:04 MST"), p.Change.Size)
+	return fmt.Sprintf("%s: size %d", p.Change.At.Local().Format(layout), p.Change.Size)
 }
 
 func (a *app) poolShowVerb() *cobra.Command {
@@ -221,7 +221,7 @@ func (a *app) printPool(p *clade.Pool) error {
 	}
 	if p.Schedule != "" {
 		t.row("schedule", p.Schedule)
-		t.row("next change", change(p))
+		t.row("next change", change(p, "Mon 2006-01-02 15:04 MST"))
 	}
 	if p.Reason != "" {
 		t.row("reason", p.Reason)

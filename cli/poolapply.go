@@ -88,10 +88,15 @@ func (a *app) declarations(cmd *cobra.Command, file string) ([]clade.PoolSpec, e
 	return pool.Declarations(data)
 }
 
-// compare says what spec changes of what is.
+// compare says what spec changes of what is, and refuses what cannot be changed.
 func compare(ctx context.Context, s clade.Services, spec clade.PoolSpec) (applied, error) {
 	p, err := s.Pool(ctx, spec.Name)
 	if errors.Is(err, clade.NotFound) {
+		t, err := s.Template(ctx, spec.Template)
+		if err != nil {
+			return applied{}, err
+		}
+		spec.Template = t.Ref()
 		return applied{spec.Name, "create", pool.Diff(clade.PoolSpec{}, spec), spec}, nil
 	}
 	if err != nil {
@@ -100,34 +105,14 @@ func compare(ctx context.Context, s clade.Services, spec clade.PoolSpec) (applie
 	if spec.Template.Version == "" && spec.Template.Name == p.Template.Name {
 		spec.Template = p.Template // it stays what it is; a newer one is rolled out by name
 	}
+	if err := pool.CheckChange(p.PoolSpec, spec); err != nil {
+		return applied{}, err
+	}
 	one := applied{spec.Name, "change", pool.Diff(p.PoolSpec, spec), spec}
 	if len(one.Changes) == 0 {
 		one.Action, one.Changes = "nothing", []pool.Difference{}
 	}
 	return one, nil
-}
-
-func (a *app) printApplied(all []applied) error {
-	for _, one := range all {
-		if err := a.print("pool %s: %s", one.Pool, one.Action); err != nil {
-			return err
-		}
-		for _, d := range one.Changes {
-			var err error
-			switch {
-			case d.Old == "" || one.Action == "create":
-				err = a.print("+ %s: %s", d.Field, d.New)
-			case d.New == "":
-				err = a.print("- %s: %s", d.Field, d.Old)
-			default:
-				err = a.print("~ %s: %s -> %s", d.Field, d.Old, d.New)
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // apply makes one pool what is declared: first everything but its template, which is

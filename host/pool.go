@@ -45,10 +45,12 @@ func (h *Host) ChangePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 		if err != nil {
 			return retitle("change", err)
 		}
-		if fixed := changesMachines(p.PoolSpec, spec); fixed != "" {
-			return &clade.Error{Op: "change", On: "pool " + string(spec.Name), Kind: clade.Invalid,
-				Err:  fmt.Errorf("%s cannot be changed: its machines have it already", fixed),
-				Hint: "make another pool, or roll out a template: clade pool update " + string(spec.Name) + " --to T"}
+		if err := pool.CheckChange(p.PoolSpec, spec); err != nil {
+			return err
+		}
+		if spec.Template != p.Template {
+			return &clade.Error{Op: "change", On: "pool " + string(spec.Name), Kind: clade.Invalid, Err: errors.New("another template is rolled out"),
+				Hint: fmt.Sprintf("clade pool update %s --to %s", spec.Name, spec.Template)}
 		}
 		p.PoolSpec, p.Faults, p.Retry, p.Reason = spec, 0, time.Time{}, ""
 		return tx.SetPool(p)
@@ -58,19 +60,6 @@ func (h *Host) ChangePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 	}
 	h.did("pool changed")
 	return h.Pool(ctx, spec.Name)
-}
-
-// changesMachines names the first field that differs and that machines are made with.
-func changesMachines(a, b clade.PoolSpec) string {
-	fixed := []string{"template", "kind", "names", "network", "isolated", "data_disk", "cpus", "memory", "user_data", "ssh_keys"}
-	for _, d := range pool.Diff(a, b) {
-		for _, f := range fixed {
-			if d.Field == f {
-				return f
-			}
-		}
-	}
-	return ""
 }
 
 // checkPool fills in spec and refuses what would fail later: a template that is not
