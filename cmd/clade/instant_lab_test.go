@@ -68,6 +68,7 @@ func TestLabInstant(t *testing.T) {
 		h.run("kill", name)
 	}
 	h.resetInstant(seen)
+	h.instantPool()
 	h.bootInstant()
 	h.goesOn("p-01")
 	h.twins()

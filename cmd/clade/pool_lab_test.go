@@ -21,7 +21,9 @@ import (
 
 // TestLabPool is a lesson: two persons get machines that cannot reach one another, one
 // leaves traces of every kind, and who gets the machine next finds none of them,
-// although the controller was killed while it was made clean.
+// although the controller was killed while it was made clean, and it is of a newer
+// template by then. The other one is moved to that at a deadline, and given back what
+// was there before.
 func TestLabPool(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -46,6 +48,10 @@ func TestLabPool(t *testing.T) {
 	if where := h.memory(before.PID); where == 0 {
 		t.Error("what is in the guest's memory is not found there: the search finds nothing")
 	}
+	h.run("exec", string(ben.Machine), "--", "sh", "-c", "echo ben > /root/kept; echo ben > /data/kept; sync")
+	h.run("template", "create", "desk", "--from", "master")
+	h.run("pool", "update", "lab", "--to", "desk:2")
+	h.refused("pool lab makes its machines of it", "template", "rm", "desk:2", "--yes")
 	h.run("pool", "release", "lab", "--for", "anna")
 	time.Sleep(1200 * time.Millisecond) // into the controller's next round
 	if err := controller.Process.Kill(); err != nil {
@@ -65,8 +71,78 @@ func TestLabPool(t *testing.T) {
 	if files := h.traces(filepath.Join(h.dir, "machines", after.ID)); len(files) > 0 {
 		t.Errorf("the host has anna's words in %v", files)
 	}
-	h.search(string(carl.Machine))
+	h.search(string(carl.Machine), "mountpoint -q /data || echo no data disk")
 	reachable(h, string(carl.Machine))
+	if after.Source != "template desk:2" {
+		t.Errorf("the next one's machine is of %s, want the newer template", after.Source)
+	}
+	h.deadline(string(ben.Machine))
+}
+
+// deadline moves a claimed machine to the newer template at a deadline, and back.
+func (h *home) deadline(name string) {
+	h.Helper()
+	h.run("pool", "update", "lab", "--to", "desk:2", "--deadline", "1s")
+	h.until(name, "is moved at the deadline", func(m clade.Machine) bool { return m.Source == "template desk:2" && m.State == clade.Running })
+	if got := h.run("snapshot", "ls", name); !strings.Contains(got, "before-rebase") {
+		h.Errorf("what was there before is not kept: %s", got)
+	}
+	h.run("pool", "update", "lab", "--undo", "--deadline", "1s")
+	h.until(name, "is given back", func(m clade.Machine) bool { return m.Source == "template desk:1" && m.State == clade.Running })
+	h.run("wait", name, "--for", "agent")
+	if got := h.run("exec", name, "--", "cat", "/root/kept", "/data/kept"); got != "ben\nben\n" {
+		h.Errorf("what was there before is %q", got)
+	}
+}
+
+// until waits for what a controller does to a machine.
+func (h *home) until(name, what string, so func(clade.Machine) bool) {
+	h.Helper()
+	for end := time.Now().Add(limit); !so(h.machine(name)); time.Sleep(2 * time.Second) {
+		if time.Now().After(end) {
+			h.Fatalf("%s is not: %s\n%s", name, what, h.run("pool", "show", "lab"))
+		}
+	}
+}
+
+// instantPool has two persons one after the other on a machine of a pool of instant
+// clones: the second one finds somebody new with nothing of the first. After a restart
+// of the computer, as all machines see it, they are woken anew.
+func (h *home) instantPool() {
+	h.Helper()
+	h.run("pool", "create", "lab", "--template", "t", "--kind", "instant", "--size", "1", "--policy", "reset", "--name", "lab-{n:02}")
+	h.run("pool", "reconcile", "lab")
+	anna := string(h.claim("anna", "0s").Machine)
+	before := h.machine(anna)
+	h.plant(anna)
+	if h.memory(before.PID) == 0 {
+		h.Error("what is in the guest's memory is not found there: the search finds nothing")
+	}
+	h.run("pool", "release", "lab", "--for", "anna")
+	began := time.Now()
+	h.run("pool", "reconcile", "lab")
+	h.Logf("%.1fs from its release to ready", time.Since(began).Seconds())
+	carl := string(h.claim("carl", "0s").Machine)
+	after := h.machine(carl)
+	if after.ID != before.ID || after.PID == before.PID || after.MachineID == before.MachineID || after.Identity != before.Identity {
+		h.Errorf("the machine was %+v and is %+v, want the same as somebody new", before, after)
+	}
+	if where := h.memory(after.PID); where != 0 {
+		h.Errorf("the next one's machine has anna's words in its memory, at %#x", where)
+	}
+	if files := h.traces(filepath.Join(h.dir, "machines", after.ID)); len(files) > 0 {
+		h.Errorf("the host has anna's words in %v", files)
+	}
+	h.search(carl, "")
+	h.run("pool", "release", "lab", "--for", "carl")
+	h.run("pool", "reconcile", "lab")
+	woken := h.machine(carl)
+	h.run("kill", carl)
+	h.run("pool", "reconcile", "lab")
+	if again := h.machine(carl); again.ID != woken.ID || again.MachineID == woken.MachineID {
+		h.Errorf("the machine was %+v, and %+v when it was woken after its end", woken, again)
+	}
+	h.run("pool", "rm", "lab", "--yes")
 }
 
 // trace is what anna leaves. It is put together in the guest, so that the command
@@ -139,7 +215,7 @@ func (h *home) plant(name string) {
 	h.run("exec", name, "--", "sh", "-c", `set -e; w=`+half+`; w=$w`+rest+`
 useradd -m -c "$w" anna; echo "echo $w" >> /home/anna/.bash_history; echo "echo $w" >> /root/.bash_history
 mkdir -p /root/.ssh /home/anna/.ssh; echo "ssh-ed25519 AAAA $w" >> /root/.ssh/authorized_keys; echo "ssh-ed25519 AAAA $w" >> /home/anna/.ssh/authorized_keys
-for d in /etc /tmp /var/tmp /var/lib /opt /usr/local /dev/shm /run /data; do echo "$w" > $d/$w; done
+for d in /etc /tmp /var/tmp /var/lib /opt /usr/local /dev/shm /run /data; do [ ! -d $d ] || echo "$w" > $d/$w; done
 echo "$w" | logger; mkdir -p /etc/cron.d; echo "# $w" > /etc/cron.d/anna
 systemd-run --unit=anna sh -c "w=$w; while true; do sleep 1000; done"
 head -c 20000000 /dev/zero | tr '\0' "x" > /dev/shm/big; for i in $(seq 2000); do echo "$w"; done >> /dev/shm/big
@@ -147,8 +223,9 @@ sync`)
 }
 
 // search looks for the traces from inside: files, users, processes, memory that is
-// shared. What lies on the bare disks is searched from outside.
-func (h *home) search(name string) {
+// shared; and does what else is to be said of it. What lies on the bare disks is
+// searched from outside.
+func (h *home) search(name, also string) {
 	h.Helper()
 	out := h.run("exec", name, "--", "sh", "-c", `w=`+half+`; w=$w`+rest+`
 grep -rlaF --exclude-dir=proc --exclude-dir=sys "$w" / 2>/dev/null | grep -v '^/proc\|^/sys' | grep -v '/var/lib/cloud/instance' | sed 's/^/file /'
@@ -157,7 +234,7 @@ for p in /proc/[0-9]*; do [ $p != /proc/$$ ] && { tr '\0' ' ' < $p/cmdline; tr '
 systemctl list-units --all --plain --no-legend anna.service
 find / -xdev -name "*$w*" 2>/dev/null
 [ -e /dev/shm/big ] && echo shm
-mountpoint -q /data || echo no data disk
+`+also+`
 true`)
 	if strings.TrimSpace(out) != "" {
 		h.Errorf("the next one finds\n%s", out)
