@@ -61,9 +61,10 @@ test-masters: setup-test
 	go test -tags lab -timeout 90m -v -run TestMasters ./debian -keep $(CURDIR)/bin/masters
 	CLADE_TEST_MASTER=$(CURDIR)/bin/masters/debian-12.qcow2 go test -tags lab -timeout 30m -v -run TestRealGuest ./qemu
 
-# Ten minutes of claims, releases, updates, scalings and kills at random.
+# Twice ten minutes of claims, releases, updates, scalings and kills at random: of
+# controllers and machines without a hypervisor; of QEMU and the switch too.
 soak: setup-test
-	go test -timeout 30m -v -run TestPoolSoak ./host -soak 10m
+	go test -tags integration -timeout 50m -v -run TestPoolSoak ./host -soak 10m
 
 bench:
 	go test -tags integration -run '^$$' -bench . -benchtime 5x ./bench
