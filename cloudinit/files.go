@@ -99,8 +99,9 @@ func (s *Seed) network() any {
 		} else {
 			e["dhcp4"] = true
 			e["dhcp-identifier"] = "mac" // never an id that a clone inherited
-			// The network's domain, so that machines find each other by bare names.
-			e["dhcp4-overrides"] = map[string]any{"use-domains": true}
+			// The network's domain, so that machines find each other by bare names; but a name
+			// of its own: systemd would start a service to be told the same.
+			e["dhcp4-overrides"] = map[string]any{"use-domains": true, "use-hostname": false}
 		}
 		ethernets[fmt.Sprintf("nic%d", i)] = e
 	}

@@ -98,6 +98,10 @@ type Guest interface {
 	Exec(ctx context.Context, c clade.Command) (*clade.Exit, error)
 	// ReadFile returns at most limit bytes of a file; kind NotFound if it is not there.
 	ReadFile(ctx context.Context, path string, limit int) ([]byte, error)
+	// Order writes orders to a named pipe from which a process of the guest reads, and
+	// returns the size bytes that a process writes to the named pipe answer at once.
+	// Kind NotFound: there are no such pipes.
+	Order(ctx context.Context, pipe string, orders []byte, answer string, size int) ([]byte, error)
 	Interfaces(ctx context.Context) ([]Interface, error)
 	io.Closer
 }

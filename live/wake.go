@@ -3,10 +3,12 @@ package live
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"regexp"
@@ -23,6 +25,12 @@ import (
 //go:embed wake.sh
 var wakeScript string
 
+//go:embed hands.pl
+var handsPerl string
+
+//go:embed hands.py
+var handsPython string
+
 //go:embed prepare.sh
 var prepareScript string
 
@@ -30,7 +38,18 @@ const (
 	prepareWait = 5 * time.Minute // zeroes are written to all of its memory
 	wakeWait    = 2 * time.Minute
 	entropySize = 64 // bytes
+
+	// ordersPipe and answerPipe are where wake.sh waits in the guest, and answerSize
+	// the bytes that it answers with.
+	ordersPipe = "/run/clade/orders"
+	answerPipe = "/run/clade/answer"
+	answerSize = 1024
 )
+
+// A Sleeper is a guest in which a process waits for orders; hypervisor.Guest is one.
+type Sleeper interface {
+	Order(ctx context.Context, pipe string, orders []byte, answer string, size int) ([]byte, error)
+}
 
 // renewed are the marks that every wake makes anew, and what it makes them of.
 var renewed = map[string]bool{
@@ -47,7 +66,7 @@ func Prepare(ctx context.Context, g Agent, id uuid.UUID, table []byte) error {
 	if before, after, found := bytes.Cut(table, firmware(id)); found {
 		parts = octal(before) + "\n" + octal(after) + "\n"
 	}
-	exit, err := execute(ctx, g, prepareWait, clade.Command{Args: []string{"/bin/sh", "-c", prepareScript, "clade-prepare"}, Input: []byte(parts)})
+	exit, err := execute(ctx, g, prepareWait, clade.Command{Args: []string{"/bin/sh", "-c", prepareScript, "clade-prepare", wakeScript, handsPerl, handsPython}, Input: []byte(parts)})
 	if exit != nil && strings.HasPrefix(string(exit.Out), "failed ") {
 		err = unsupported(errors.New(strings.TrimPrefix(firstLine(exit.Out), "failed ")))
 	}
@@ -96,29 +115,40 @@ type Woken struct {
 	Draws     []string // digests of what its kernel drew
 }
 
-// Wake makes a guest that was resumed a machine of its own, in one command and
-// before it has a network: entropy, of which the kernel must make use at once, then
-// the clock, names, ids and keys; then programs that hold old ones begin anew. What
-// it answers is compared with what was asked. After an error the guest is a twin,
-// and must be ended. Kinds: Invalid, Unproven, Unsupported, Timeout, and the agent's.
-func Wake(ctx context.Context, g Agent, to Waking) (*Woken, error) {
+// Wake makes a guest that was resumed a machine of its own, before it has a network:
+// it gives its orders to the process that Prepare left waiting there. Entropy, of which
+// the kernel must make use at once, then the clock, names, ids and keys; then programs
+// that hold old ones begin anew. What it answers is compared with what was asked. After
+// an error the guest is a twin, and must be ended. Kinds: Invalid, Unproven, Unsupported
+// (nothing waits there), Timeout, and the agent's.
+func Wake(ctx context.Context, g Sleeper, to Waking) (*Woken, error) {
 	if err := to.check(); err != nil {
 		return nil, err
 	}
 	machineID := newMachineID()
-	exit, err := execute(ctx, g, wakeWait, clade.Command{Args: []string{"/bin/sh", "-c", wakeScript, "clade-wake"}, Input: to.orders(machineID)})
+	orders, hostKey, err := to.orders(machineID)
 	if err != nil {
 		return nil, explained("re-identify", err)
 	}
-	w, err := to.woken(string(exit.Out), machineID)
+	ctx, cancel := context.WithTimeout(ctx, wakeWait)
+	defer cancel()
+	said, err := g.Order(ctx, ordersPipe, orders, answerPipe, answerSize)
+	if errors.Is(err, clade.NotFound) {
+		err = &clade.Error{Kind: clade.Unsupported, Err: errors.New("nothing waits in it to be told who it is: an older clade kept it"),
+			Hint: "warm the template again: clade template warm"}
+	}
+	if err != nil {
+		return nil, explained("re-identify", err)
+	}
+	w, err := to.woken(string(said), machineID, hostKey)
 	if err != nil {
 		return nil, explained("re-identify", err)
 	}
 	return w, nil
 }
 
-// orders are the lines that wake.sh reads.
-func (to Waking) orders(machineID string) []byte {
+// orders are the lines that wake.sh reads, and the public SSH host key among them.
+func (to Waking) orders(machineID string) (lines []byte, hostKey ssh.PublicKey, err error) {
 	var b bytes.Buffer
 	say := func(key, value string) { fmt.Fprintf(&b, "%s %s\n", key, value) }
 	if !to.Seedless {
@@ -126,16 +156,14 @@ func (to Waking) orders(machineID string) []byte {
 		_, _ = rand.Read(entropy) // never fails: crypto/rand
 		say("entropy", hex.EncodeToString(entropy))
 	}
-	now := to.Now
-	if now.IsZero() {
-		now = time.Now()
-	}
-	say("time", fmt.Sprintf("%d.%06d", now.Unix(), now.Nanosecond()/1000))
 	say("hostname", string(to.Hostname))
 	say("machine-id", machineID)
 	say("boot-id", uuid.NewString())
 	say("uuid", to.UUID.String())
 	say("dmi", octal(firmware(to.UUID)))
+	if hostKey, err = sayHostKey(say); err != nil {
+		return nil, nil, err
+	}
 	if to.InstanceID != "" {
 		say("instance-id", to.InstanceID)
 	}
@@ -145,7 +173,34 @@ func (to Waking) orders(machineID string) []byte {
 	for _, key := range to.Keys {
 		say("key", strings.TrimSpace(key))
 	}
-	return b.Bytes()
+	now := to.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	say("time", fmt.Sprintf("%d %d", now.Unix(), now.Nanosecond()/1000))
+	b.WriteString("end\n")
+	return b.Bytes(), hostKey, nil
+}
+
+// sayHostKey makes a new SSH host key: to make it here spares the guest a program.
+func sayHostKey(say func(key, value string)) (ssh.PublicKey, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		return nil, err
+	}
+	say("host-key", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
+	for line := range strings.Lines(string(pem.EncodeToMemory(secret))) {
+		say("secret", strings.TrimSpace(line))
+	}
+	return key, nil
 }
 
 // octal writes bytes as printf's %b takes them.
@@ -180,7 +235,7 @@ func (to Waking) check() error {
 var drawForm = regexp.MustCompile(`^[0-9a-f -]{36,128}$`)
 
 // woken reads the guest's answer, of which nothing is believed that was not asked for.
-func (to Waking) woken(said, machineID string) (*Woken, error) {
+func (to Waking) woken(said, machineID string, hostKey ssh.PublicKey) (*Woken, error) {
 	w := &Woken{}
 	var done bool
 	var is, name string
@@ -197,11 +252,10 @@ func (to Waking) woken(said, machineID string) (*Woken, error) {
 			w.Draws = append(w.Draws, hex.EncodeToString(sum[:]))
 		case "host-key":
 			key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(value))
-			if err != nil {
-				return nil, unproven("the guest's host key is none")
+			if err != nil || !bytes.Equal(key.Marshal(), hostKey.Marshal()) {
+				return nil, unproven("the guest's host key is %.100q", value)
 			}
 			w.HostKey = ssh.FingerprintSHA256(key)
-			w.Draws = append(w.Draws, w.HostKey)
 		case "machine-id":
 			is = value
 		case "hostname":

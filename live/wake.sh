@@ -1,34 +1,59 @@
 # How clade makes a guest that was resumed a machine of its own, before it has a
-# network: sh -c "$(cat wake.sh)" clade-wake <ORDERS
+# network: sh -c "$(cat wake.sh)" clade-wake HANDS...
+#
+# Without KVM it costs a guest a twentieth of a second to start a program. So prepare.sh
+# starts this one before the memory is saved, and in each clone it goes on where it
+# waits: for orders through a named pipe. HANDS is the command that does what a shell
+# cannot (hands.pl or hands.py); no other program is started but for keys of users.
 #
 # What it was resumed from, all its siblings were resumed from: their kernels would
 # draw the same "random" numbers. So entropy comes first, and the kernel is forced to
-# use it; what follows is drawn anew or told by clade. Orders are lines "key value",
-# on standard input since arguments can be seen by all users of the guest:
+# use it; what follows is drawn anew or told by clade. Orders are lines "key value":
 #
 #   entropy HEX       random bytes of the host
-#   time SECONDS      since 1970
+#   time SECONDS MICROSECONDS, since 1970
 #   hostname NAME     machine-id ID     boot-id UUID     uuid UUID (of the firmware)
 #   dmi OCTAL         the same UUID as printf's %b takes its bytes
+#   host-key TYPE KEY of SSH, and "secret LINE" of its private part
 #   instance-id ID    cloud-init's; what it did is done under this id
 #   user NAME         and "key LINE": keys that may log in as this user
+#   end
 #
-# The answer is lines "key value" too: draws of the kernel, what was made, and at
-# last "done". It stops at the first thing that fails. A command costs a guest without
-# KVM a twentieth of a second, so that most is done by the shell itself; prepare.sh
-# has left in /run/clade what it takes.
+# The answer is lines "key value" too, filled up to 1024 bytes: draws of the kernel,
+# what was made, and at last "done". It stops at the first thing that fails.
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin IFS=' '
 export LC_ALL PATH
 umask 077
 dir=/run/clade
 nl='
 '
+answer=
+say() { answer=$answer$1$nl; }
+# tell answers at once: the agent would take the first piece for all.
+tell() {
+	printf '%-1024.1024s' "$answer" >$dir/answer
+	hand remove $dir/orders $dir/answer
+	exit
+}
 fail() {
-	echo "failed $1"
-	exit 1
+	answer=
+	say "failed $1"
+	tell
+}
+# hand has the hands do something; what they say is in said.
+hand() {
+	printf '%s\n' "$*" >&3 && read -r is said <&4 && [ "$is" = ok ]
 }
 
-keys= entropy= time= hostname= machine= boot= uuid= dmi= instance= user=
+"$@" <$dir/ask >$dir/told 2>/dev/null &
+exec 3>$dir/ask 4<$dir/told
+rm -f $dir/ask $dir/told
+# What is done once is in memory when it is done again.
+hand seed && hand random $dir/rehearsed && hand move $dir/rehearsed $dir/moved && hand link $dir/moved $dir/rehearsed || exit
+rm -f $dir/moved $dir/rehearsed
+: >$dir/ready
+
+keys= secret= entropy= time= hostname= machine= boot= uuid= dmi= host= instance= user= end=
 while read -r key value; do
 	case $key in
 	entropy) entropy=$value ;;
@@ -38,42 +63,21 @@ while read -r key value; do
 	boot-id) boot=$value ;;
 	uuid) uuid=$value ;;
 	dmi) dmi=$value ;;
+	host-key) host=$value ;;
+	secret) secret=$secret$value$nl ;;
 	instance-id) instance=$value ;;
 	user) user=$value ;;
 	key) keys=$keys$value$nl ;;
+	end) end=$key && break ;;
 	*) fail orders ;;
 	esac
-done
+done <$dir/orders
+[ -n "$end" ] || fail orders
 
-# draw credits the entropy (RNDADDENTROPY), has every processor's generator begin anew
-# with it (RNDRESEEDCRNG), and draws. To write it to /dev/urandom would do neither.
-draw() {
-	if [ -x /usr/bin/perl ]; then
-		perl -e '
-			my $seed = pack("H*", <STDIN> =~ s/\s//gr);
-			open(my $r, "+<", "/dev/random") or die "open: $!\n";
-			if (length $seed) {
-				ioctl($r, 0x40085203, pack("iia*", 8 * length $seed, length $seed, $seed)) or die "add: $!\n";
-				ioctl($r, 0x5207, 0) or die "reseed: $!\n";
-			}
-			open(my $u, "<:raw", "/dev/urandom") or die "open: $!\n";
-			sysread($u, my $drawn, 32) == 32 or die "draw: $!\n";
-			print unpack("H*", $drawn), "\n"'
-	else
-		python3 -c '
-import fcntl, os, struct, sys
-seed = bytes.fromhex(sys.stdin.read().strip())
-if seed:
-    with open("/dev/random", "wb", buffering=0) as r:
-        fcntl.ioctl(r, 0x40085203, struct.pack("ii", 8 * len(seed), len(seed)) + seed)
-        fcntl.ioctl(r, 0x5207)
-print(os.urandom(32).hex())'
-	fi
-}
-drawn=$(printf '%s\n' "$entropy" | draw) && echo "draw $drawn" || fail draw
-read -r drawn </proc/sys/kernel/random/uuid && echo "uuid $drawn" || fail uuid
-[ ! -d /var/lib/systemd ] || head -c 512 /dev/urandom >/var/lib/systemd/random-seed || fail random-seed
-date -u -s "@$time" >/dev/null || fail time
+hand seed $entropy && say "draw $said" || fail draw
+read -r said </proc/sys/kernel/random/uuid && say "uuid $said" || fail uuid
+[ ! -d /var/lib/systemd ] || hand random /var/lib/systemd/random-seed || fail random-seed
+hand time $time || fail time
 
 # What the kernel keeps of its boot lies under these files, which are mounted there.
 printf '%s\n' "$boot" >$dir/boot_id && printf '%s\n' "$uuid" >$dir/product_uuid || fail boot-id
@@ -97,46 +101,23 @@ if [ -f /var/lib/dbus/machine-id ] && [ ! -h /var/lib/dbus/machine-id ]; then
 	printf '%s\n' "$machine" >/var/lib/dbus/machine-id || fail dbus-machine-id
 fi
 
-# gone waits until a process that is to end has ended.
-gone() {
-	n=0
-	while [ -d "/proc/$1" ]; do
-		n=$((n + 1))
-		[ $n -lt 200000 ] || return 1
-	done
-}
-# The journal's server has the old id in memory; systemd starts it again at once.
-if [ -s $dir/journald ] && read -r pid <$dir/journald; then
-	kill "$pid" && gone "$pid" || fail journald
-fi
-rm -rf /var/log/journal/* /run/log/journal/* || fail journal
-
-if [ -d /etc/ssh ] && [ -x /usr/bin/ssh-keygen ]; then
-	umask 022 # for the public one; the other is 0600 in any case
-	ssh-keygen -q -t ed25519 -N '' -C "root@$hostname" -f /etc/ssh/ssh_host_ed25519_key || fail ssh-keygen
+if [ -n "$host" ] && [ -x /usr/bin/ssh-keygen ]; then
+	private=/etc/ssh/ssh_host_ed25519_key
+	printf %s "$secret" >$private || fail host-key
+	umask 022
+	printf '%s\n' "$host root@$hostname" >$private.pub || fail host-key
 	umask 077
-	read -r type key _ </etc/ssh/ssh_host_ed25519_key.pub && echo "host-key $type $key" || fail host-key
+	read -r type key _ <$private.pub && say "host-key $type $key" || fail host-key
 fi
-# listener prints the number of the socket that waits for SSH.
-listener() {
-	while read -r _ at _ state _ _ _ _ _ inode _; do
-		case $at$state in *:00160A) echo "$inode" && return ;; esac
-	done </proc/net/tcp
-}
-# sshd has the old keys in memory: it listens anew once it has read the new ones.
+# sshd has the old keys in memory, and sees to this before any connection: there is no
+# network yet.
 if [ -s $dir/sshd ] && read -r pid <$dir/sshd; then
-	was=$(listener)
 	kill -HUP "$pid" || fail sshd
-	n=0
-	while [ -n "$was" ] && [ "$(listener)" = "$was" ]; do
-		n=$((n + 1))
-		[ $n -lt 20000 ] || fail "sshd"
-	done
 fi
 
 if [ -n "$instance" ] && [ -s $dir/instance ] && read -r was <$dir/instance; then
 	cloud=/var/lib/cloud
-	mv "$was" "$cloud/instances/$instance" && ln -sfn "$cloud/instances/$instance" $cloud/instance &&
+	hand move "$was" $cloud/instances/$instance && hand link $cloud/instances/$instance $cloud/instance &&
 		printf '%s\n' "$instance" >$cloud/data/instance-id || fail instance-id
 fi
 
@@ -149,6 +130,12 @@ if [ -n "$keys" ]; then
 		chown -R "$uid:$gid" "$home/.ssh" || fail keys
 fi
 
-read -r is </etc/machine-id && echo "machine-id $is"
-read -r is </proc/sys/kernel/hostname && echo "hostname $is"
-echo "done"
+read -r is </etc/machine-id && say "machine-id $is"
+read -r is </proc/sys/kernel/hostname && say "hostname $is"
+# The journal's server has the old id in memory, and stands still; systemd starts it
+# again at once, with all that was logged meanwhile.
+if [ -s $dir/journald ] && read -r pid <$dir/journald; then
+	kill -KILL "$pid" || fail journald
+fi
+say "done"
+tell

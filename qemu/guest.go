@@ -85,6 +85,12 @@ func (g *guest) ReadFile(ctx context.Context, path string, limit int) ([]byte, e
 	return data, talkError(g.place, "read", "guest file", err)
 }
 
+// Order implements hypervisor.Guest.
+func (g *guest) Order(ctx context.Context, pipe string, orders []byte, answer string, size int) ([]byte, error) {
+	said, err := g.client.Order(ctx, pipe, orders, answer, size)
+	return said, talkError(g.place, "order", "guest process", err)
+}
+
 // Interfaces implements hypervisor.Guest.
 func (g *guest) Interfaces(ctx context.Context) ([]hypervisor.Interface, error) {
 	said, err := g.client.Interfaces(ctx)

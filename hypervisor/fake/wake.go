@@ -2,9 +2,9 @@ package fake
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -15,11 +15,9 @@ import (
 )
 
 // script runs what package live runs in guests that are saved and resumed: the
-// fifth word says which. A guest shows none of its files to one that looks for marks.
+// third word says which. A guest shows none of its files to one that looks for marks.
 func (g *guest) script(args []string, input []byte) (*clade.Exit, bool) {
 	switch {
-	case len(args) > 2 && args[2] == "clade-wake":
-		return g.wake(input), true
 	case len(args) > 2 && args[2] == "clade-catch-up":
 		return g.catchUp(input), true
 	case len(args) > 2 && args[2] == "clade-prepare":
@@ -44,9 +42,24 @@ func (g *guest) catchUp(input []byte) *clade.Exit {
 	return &clade.Exit{Out: []byte("done\n")}
 }
 
+// Order implements hypervisor.Guest for the process that waits to be told who it is.
+func (g *guest) Order(_ context.Context, pipe string, orders []byte, answer string, size int) ([]byte, error) {
+	if _, err := g.driver.running(g.place); err != nil {
+		return nil, err
+	}
+	if pipe != "/run/clade/orders" || answer != "/run/clade/answer" {
+		return nil, &clade.Error{Op: "order", On: "guest pipe " + pipe, Kind: clade.NotFound}
+	}
+	said, err := g.wake(orders)
+	if err != nil {
+		said = fmt.Appendf(nil, "failed %v\n", err)
+	}
+	return said[:min(size, len(said))], nil
+}
+
 // wake does what its orders say. A guest that is given no entropy draws what its
 // siblings draw.
-func (g *guest) wake(input []byte) *clade.Exit {
+func (g *guest) wake(input []byte) ([]byte, error) {
 	orders := make(map[string]string)
 	for line := range strings.Lines(string(input)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -57,8 +70,7 @@ func (g *guest) wake(input []byte) *clade.Exit {
 		_, _ = rand.Read(seed)
 	}
 	draw := sha256.Sum256(seed)
-	blob := append([]byte("\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"), draw[:]...)
-	key := "ssh-ed25519 " + base64.StdEncoding.EncodeToString(blob)
+	key := orders["host-key"]
 	files := map[string]string{
 		"etc/hostname": orders["hostname"], "proc/sys/kernel/hostname": orders["hostname"], "etc/machine-id": orders["machine-id"],
 		"sys/class/dmi/id/product_uuid": orders["uuid"], "etc/ssh/ssh_host_ed25519_key.pub": key + " root@" + orders["hostname"],
@@ -68,15 +80,14 @@ func (g *guest) wake(input []byte) *clade.Exit {
 	}
 	for name, text := range files {
 		if err := g.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return &clade.Exit{Status: 1}
+			return nil, err
 		}
 		if err := g.write(name, []byte(text+"\n"), os.O_TRUNC); err != nil {
-			return &clade.Exit{Status: 1, Out: []byte("failed " + name + "\n")}
+			return nil, err
 		}
 	}
 	if g.driver.Dumb { // its agent loses the answer
-		return &clade.Exit{}
+		return nil, nil
 	}
-	said := fmt.Sprintf("draw %s\nuuid %x-0000\nhost-key %s\nmachine-id %s\nhostname %s\ndone\n", hex.EncodeToString(draw[:]), draw, key, orders["machine-id"], orders["hostname"])
-	return &clade.Exit{Out: []byte(said)}
+	return fmt.Appendf(nil, "draw %s\nuuid %x-0000\nhost-key %s\nmachine-id %s\nhostname %s\ndone\n", hex.EncodeToString(draw[:]), draw, key, orders["machine-id"], orders["hostname"]), nil
 }

@@ -15,9 +15,8 @@ const maxChunk = 48 << 10
 // Denied, Unsupported (the agent does not allow it).
 func (c *Client) ReadFile(ctx context.Context, path string, limit int) ([]byte, error) {
 	on := fmt.Sprintf("guest file %.200q", path)
-	var handle int64
-	open := map[string]string{"path": path, "mode": "r"}
-	if err := c.Execute(ctx, "guest-file-open", open, &handle); err != nil {
+	handle, err := c.open(ctx, path, "r")
+	if err != nil {
 		return nil, refusal("read", on, err)
 	}
 	data, err := c.readHandle(ctx, handle, limit)

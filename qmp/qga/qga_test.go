@@ -337,3 +337,57 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// pipes is an agent in whose guest a process answers what it is ordered, in upper
+// case, when the agent has looked for the answer a few times.
+func pipes(looks int) func(q question) string {
+	var ordered string
+	return func(q question) string {
+		var args struct {
+			Path, Mode string
+			Handle     int64
+			Data       []byte `json:"buf-b64"`
+		}
+		json.Unmarshal(q.Arguments, &args)
+		switch {
+		case args.Path == "/orders" && args.Mode == "r+":
+			return `{"return": 1}`
+		case args.Path == "/answer" && args.Mode == "r":
+			return `{"return": 2}`
+		case q.Execute == "guest-file-open":
+			return `{"error": {"class": "GenericError", "desc": "failed to open file: No such file or directory"}}`
+		case q.Execute == "guest-file-write":
+			ordered = string(args.Data)
+			return fmt.Sprintf(`{"return": {"count": %d, "eof": false}}`, len(args.Data))
+		case q.Execute == "guest-file-read" && looks > 1: // nobody has opened it
+			looks--
+			return `{"return": {"count": 0, "buf-b64": "", "eof": true}}`
+		case q.Execute == "guest-file-read" && looks == 1: // and not written to it
+			looks--
+			return `{"error": {"class": "GenericError", "desc": "failed to read file: Resource temporarily unavailable"}}`
+		case q.Execute == "guest-file-read":
+			data, _ := json.Marshal([]byte(strings.ToUpper(ordered)))
+			return fmt.Sprintf(`{"return": {"buf-b64": %s, "eof": true}}`, data)
+		}
+		return `{"return": {}}`
+	}
+}
+
+func TestOrder(t *testing.T) {
+	c := dial(t, pipes(4))
+	said, err := c.Order(t.Context(), "/orders", []byte("wake up"), "/answer", 7)
+	if err != nil || string(said) != "WAKE UP" {
+		t.Errorf("Order = %q, %v", said, err)
+	}
+	if _, err := c.Order(t.Context(), "/orders", []byte("wake up"), "/none", 7); !errors.Is(err, clade.NotFound) {
+		t.Errorf("Order without a pipe = %v, want %v", err, clade.NotFound)
+	}
+	if _, err := c.Order(t.Context(), "/orders", make([]byte, maxOrders+1), "/answer", 7); !errors.Is(err, clade.Invalid) {
+		t.Errorf("Order that no pipe takes = %v, want %v", err, clade.Invalid)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := dial(t, pipes(1<<20)).Order(ctx, "/orders", nil, "/answer", 7); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Order that nobody answers = %v, want the end of ctx", err)
+	}
+}
