@@ -1,9 +1,12 @@
 package host_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/hypervisor/fake"
 )
 
@@ -262,4 +266,55 @@ func TestStormWaitsForMemory(t *testing.T) {
 	if err != nil || !strings.Contains(said, "are needed, 300 MiB are free") {
 		t.Errorf("Clone = %v, said %q, want that it waited and for what", err, said)
 	}
+}
+
+// A marked driver's guests show the files below root to one that looks for marks.
+type marked struct {
+	*fake.Driver
+	root string
+}
+
+func (d marked) Guest(ctx context.Context, p hypervisor.Place) (hypervisor.Guest, error) {
+	g, err := d.Driver.Guest(ctx, p)
+	return markedGuest{g, d.root}, err
+}
+
+type markedGuest struct {
+	hypervisor.Guest
+	root string
+}
+
+func (g markedGuest) Exec(ctx context.Context, c clade.Command) (*clade.Exit, error) {
+	root := slices.Index(c.Args, "clade") + 1
+	if root == 0 || c.Args[root] != "/" {
+		return g.Guest.Exec(ctx, c)
+	}
+	args := slices.Clone(c.Args)
+	args[root] = g.root
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdin = bytes.NewReader(c.Input)
+	out, err := cmd.Output()
+	return &clade.Exit{Out: out}, err
+}
+
+// TestTwinsAreNotWarmed: what all clones would share although each is woken is
+// refused when the template is warmed, and nothing is kept.
+func TestTwinsAreNotWarmed(t *testing.T) {
+	root := t.TempDir()
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "etc/salt"), 0o755), os.WriteFile(filepath.Join(root, "etc/salt/minion_id"), []byte("twin\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	h, dir, _ := warmHome(t, func(c *host.Config, d *fake.Driver) { c.Driver = marked{d, root} })
+	must(t, h, "cool t")
+	_, err := h.WarmTemplate(ctx, clade.WarmSpec{Template: clade.Ref{Name: "t", Version: "1"}}, nil)
+	if !errors.Is(err, clade.Unproven) || !strings.Contains(err.Error(), "salt-minion-id, in /etc/salt/minion_id") {
+		t.Errorf("WarmTemplate = %v, want kind %v, the mark and its file", err, clade.Unproven)
+	}
+	if got := list(t, dir, "warm"); len(got) != 0 {
+		t.Errorf("warm holds %v, want nothing", got)
+	}
+	if err := os.Remove(filepath.Join(root, "etc/salt/minion_id")); err != nil {
+		t.Fatal(err)
+	}
+	must(t, h, "warm t")
 }

@@ -86,7 +86,8 @@ func (s *storm) admit(ctx context.Context, name string, p clade.Progress) error 
 	}
 }
 
-// ask admits one more if there is memory for it, and says what is needed and free.
+// ask admits one more if there is memory for it, and says what is needed and free. Where
+// there is room for all that they are configured with, none is measured.
 func (s *storm) ask() (need, free clade.Bytes, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,13 +95,18 @@ func (s *storm) ask() (need, free clade.Bytes, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	reserve := max(stormReserve, total/stormPart)
+	if need := s.memory*clade.Bytes(len(s.pids)+s.admitted+1) + reserve; need <= free { // to measure costs, too
+		s.admitted++
+		return need, free, nil
+	}
 	var taken []clade.Bytes
 	for _, pid := range s.pids {
 		if n, err := pss(filepath.Join(s.proc, strconv.Itoa(pid), "smaps_rollup")); err == nil {
 			taken = append(taken, n)
 		}
 	}
-	need = needed(s.memory, taken, s.admitted) + max(stormReserve, total/stormPart)
+	need = needed(s.memory, taken, s.admitted) + reserve
 	if need <= free {
 		s.admitted++
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -78,8 +79,29 @@ func (h *Host) tend(ctx context.Context) error {
 	if errors.Is(err, os.ErrNotExist) || len(list) == 0 {
 		return nil // nothing was started since the computer was
 	}
-	_, err = h.Machines(ctx)
-	return err
+	networks, err := h.Networks(ctx)
+	if err != nil {
+		return err
+	}
+	served := make(map[string]bool)
+	for _, n := range networks {
+		served[string(n.Name)] = n.Running
+	}
+	var records []*store.Machine
+	err = h.db.Read(ctx, func(tx *store.Tx) error {
+		records, err = tx.Machines()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	// Every running machine would be asked for its state, by every command.
+	records = slices.DeleteFunc(records, func(m *store.Machine) bool { return !userNetwork(m.Network) || served[m.Network] })
+	machines, err := h.listed(ctx, records)
+	if err != nil {
+		return err
+	}
+	return h.tendFor(ctx, machines)
 }
 
 // tendFor does what tend does for machines whose states are known.

@@ -10,3 +10,6 @@ func NewMirror(g Agent) Mirror { return Mirror{newMirror(g)} }
 func (m Mirror) Settle(look func()) error {
 	return m.settle(context.Background(), func() error { look(); return nil })
 }
+
+// What wakes have done in a guest's own languages.
+var HandsPerl, HandsPython = handsPerl, handsPython
