@@ -55,6 +55,9 @@ func (g feigned) ReadFile(_ context.Context, path string, _ int) ([]byte, error)
 func (feigned) Exec(context.Context, clade.Command) (*clade.Exit, error) {
 	return nil, clade.Unsupported
 }
+func (feigned) Order(context.Context, string, []byte, string, int) ([]byte, error) {
+	return nil, clade.Unsupported
+}
 func (feigned) Interfaces(context.Context) ([]hypervisor.Interface, error) { return nil, nil }
 func (feigned) Close() error                                               { return nil }
 
