@@ -152,7 +152,11 @@ func performPool(ctx context.Context, h *host.Host, act string) (err error) {
 	name := clade.Name(words[1])
 	switch words[0] {
 	case "pool":
-		_, err = h.CreatePool(ctx, clade.PoolSpec{Name: name, Template: clade.Ref{Name: "t", Version: "1"}, Size: 1, Policy: clade.Policy(words[2]), Network: "none"})
+		spec := clade.PoolSpec{Name: name, Template: clade.Ref{Name: "t", Version: "1"}, Size: 1, Policy: clade.Policy(words[2]), Network: "none"}
+		if len(words) > 3 {
+			spec.Kind = clade.CloneKind(words[3])
+		}
+		_, err = h.CreatePool(ctx, spec)
 	case "reconcile":
 		_, err = h.Reconcile(ctx, name, nil)
 	case "settle":
