@@ -5,7 +5,9 @@
 // starts the process takes it and passes the open file on; the kernel drops it
 // when the last process that has the file open is gone, however it ended. The
 // file holds the process id, which is believed only while the lock is held and
-// only of a process that has the file open.
+// only of a process that has the file open. While the process is being started the
+// file holds who starts it, as a negative number: if that one dies before it has
+// written the id, whoever has the file open then is the process.
 package hold
 
 import (
@@ -13,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -81,17 +84,40 @@ func Holder(path string) (pid int, since time.Time) {
 	if info, err := os.Stat(path); err == nil {
 		since = info.ModTime()
 	}
-	pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 1 {
-		return 0, since
-	}
-	if open, err := hasOpen(pid, path); err != nil || !open {
+	if pid = holder(string(text), path); pid == 0 {
 		return 0, since
 	}
 	if held, err := Held(path); err != nil || !held {
 		return 0, since
 	}
 	return pid, since
+}
+
+// holder returns the process that a lock's text says has the lock, if it has the file
+// open, or 0.
+func holder(text, path string) int {
+	pid, err := strconv.Atoi(strings.TrimSpace(text))
+	switch {
+	case err != nil || pid >= -1 && pid <= 1:
+		return 0
+	case pid > 1:
+		if open, err := hasOpen(pid, path); err != nil || !open {
+			return 0
+		}
+		return pid
+	}
+	if open, err := hasOpen(-pid, path); err != nil || open {
+		return 0 // it is being started still
+	}
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		if other, err := strconv.Atoi(filepath.Base(dir)); err == nil {
+			if open, err := hasOpen(other, path); err == nil && open {
+				return other
+			}
+		}
+	}
+	return 0
 }
 
 // hasOpen tells whether the process has the file open: a recycled process id has not.

@@ -3,6 +3,7 @@ package hold_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,6 +130,90 @@ func TestStrangersAreNeitherBelievedNorKilled(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestStarterThatDied: a command that was killed when it had started the process and
+// not yet written its id leaves one that is known, and can be ended.
+func TestStarterThatDied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "machine.lock")
+	l, err := hold.Take(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.Start(exec.Command("sleep", "1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	starting := func(pid int) {
+		if err := os.WriteFile(path, fmt.Appendf(nil, "%-12d\n", -pid), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	starting(os.Getpid()) // as while this process had started it
+	if pid, _ := hold.Holder(path); pid != 0 {
+		t.Errorf("while it is started Holder = %d, want 0", pid)
+	}
+	if err := hold.Kill(t.Context(), path); !errors.Is(err, clade.Busy) {
+		t.Errorf("while it is started Kill = %v, want %v", err, clade.Busy)
+	}
+	l.Release()
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	starting(dead.Process.Pid)
+	if pid, _ := hold.Holder(path); pid != p.PID {
+		t.Errorf("Holder = %d, want %d", pid, p.PID)
+	}
+	if err := hold.Kill(t.Context(), path); err != nil {
+		t.Errorf("Kill = %v", err)
+	}
+	if held, err := hold.Held(path); held || err != nil {
+		t.Errorf("Held after Kill = %v, %v, want false", held, err)
+	}
+	<-p.Ended
+}
+
+// TestKilledWhileStarting kills starters at every moment: what they started, if
+// anything, can be ended.
+func TestKilledWhileStarting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "machine.lock")
+	for i := range 60 {
+		starter := exec.Command(os.Args[0], "start", path)
+		out, err := starter.StdoutPipe()
+		if err == nil {
+			err = starter.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = out.Read(make([]byte, 1)) // it is about to
+		time.Sleep(time.Duration(i) * 50 * time.Microsecond)
+		_ = starter.Process.Kill()
+		_ = starter.Wait()
+		if err := hold.Kill(t.Context(), path); err != nil {
+			t.Fatalf("after %d: %v", i, err)
+		}
+		if held, err := hold.Held(path); held || err != nil {
+			t.Fatalf("after %d: Held = %v, %v", i, held, err)
+		}
+	}
+}
+
+// TestMain lets the test binary be a starter that is killed.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "start" {
+		l, err := hold.Take(os.Args[2])
+		if err == nil {
+			fmt.Print(".")
+			_, err = l.Start(exec.Command("sleep", "1000"))
+		}
+		if err != nil {
+			os.Exit(1)
+		}
+		select {}
+	}
+	os.Exit(m.Run())
 }
 
 func TestNothingElseIsPassedOn(t *testing.T) {

@@ -1,13 +1,12 @@
 package hold
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -42,6 +41,9 @@ func (l *Lock) Start(cmd *exec.Cmd) (*Process, error) {
 	_ = unix.CloseRange(3, 1<<30, unix.CLOSE_RANGE_CLOEXEC)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, l.file)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := l.write(-os.Getpid()); err != nil {
+		return nil, err
+	}
 	if err := cmd.Start(); err != nil {
 		kind := clade.KindOf(err)
 		if kind == clade.NotFound {
@@ -54,11 +56,19 @@ func (l *Lock) Start(cmd *exec.Cmd) (*Process, error) {
 		_ = cmd.Wait() // how it ended is told by its traces, to whoever asks
 		close(p.Ended)
 	}()
-	if _, err := l.file.WriteAt([]byte(strconv.Itoa(p.PID)+"\n"), 0); err != nil {
+	if err := l.write(p.PID); err != nil {
 		p.Kill()
-		return nil, &clade.Error{Op: "write", On: l.file.Name(), Kind: clade.KindOf(err), Err: err}
+		return nil, err
 	}
 	return p, nil
+}
+
+// write says whose the lock is, in one write that replaces the last one.
+func (l *Lock) write(pid int) error {
+	if _, err := l.file.WriteAt(fmt.Appendf(nil, "%-12d\n", pid), 0); err != nil {
+		return &clade.Error{Op: "write", On: l.file.Name(), Kind: clade.KindOf(err), Err: err}
+	}
+	return nil
 }
 
 // Kill ends the holder of the lock at path by SIGKILL and returns once it holds the
@@ -70,7 +80,7 @@ func Kill(ctx context.Context, path string) error {
 	if err != nil || !held {
 		return err
 	}
-	pid, err := kill(path)
+	was, err := kill(path)
 	if err != nil {
 		if held, _ := Held(path); held {
 			return err
@@ -78,39 +88,41 @@ func Kill(ctx context.Context, path string) error {
 		return nil
 	}
 	return wait(ctx, path, func() bool {
-		text, err := os.ReadFile(path)
-		return err == nil && len(text) > 0 && strings.TrimSpace(string(text)) != strconv.Itoa(pid)
+		now, err := os.ReadFile(path)
+		return err == nil && len(now) > 0 && !bytes.Equal(now, was)
 	})
 }
 
 // kill signals the holder by a pidfd that is opened before the holder is
-// verified, so that the process id cannot change hands in between.
-func kill(path string) (pid int, err error) {
+// verified, so that the process id cannot change hands in between. It returns what
+// the lock said.
+func kill(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return 0, &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
+		return nil, &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
 	}
 	busy := &clade.Error{Op: "kill", On: "the holder of " + path, Kind: clade.Busy,
 		Err: errors.New("another command is starting it"), Hint: "try again in a moment"}
-	if _, err := fmt.Sscanf(string(text), "%d\n", &pid); err != nil || pid <= 1 {
-		return 0, busy
+	pid := holder(string(text), path)
+	if pid == 0 {
+		return nil, busy
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return 0, busy
+		return nil, busy
 	}
 	defer unix.Close(fd)
 	open, err := hasOpen(pid, path)
 	if err != nil {
-		return 0, &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
+		return nil, &clade.Error{Op: "read", On: path, Kind: clade.KindOf(err), Err: err}
 	}
 	if !open {
-		return 0, busy
+		return nil, busy
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return 0, &clade.Error{Op: "kill", On: fmt.Sprintf("process %d", pid), Kind: clade.Denied, Err: err}
+		return nil, &clade.Error{Op: "kill", On: fmt.Sprintf("process %d", pid), Kind: clade.Denied, Err: err}
 	}
-	return pid, nil
+	return text, nil
 }
 
 // Wait returns once nobody holds the lock at path, or with kind Timeout when ctx
