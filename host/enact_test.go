@@ -161,7 +161,7 @@ func choose(w *world, r [4]uint32) string {
 		"linked " + t + " " + c, fmt.Sprintf("linked %s %s d%d e%d", t, c, r[3]%5, r[3]%7), "linked " + t + " " + c,
 		"twins " + m + " " + c, "twins " + t + " " + c, "adopt " + m + " " + c, "full " + m + " " + c, "full " + t + " " + c,
 		starting(m), "kill " + m, "kill " + m,
-		fmt.Sprintf("snapshot %s s%d", m, r[3]%3), "restore " + m + " " + pick(kept, r[3]), "restore " + m + " " + pick(kept, r[3]), "unsnapshot " + m + " " + pick(kept, r[3]),
+		fmt.Sprintf("snapshot %s s%d", m, r[3]%3), fmt.Sprintf("memory %s s%d", m, r[3]%3), fmt.Sprintf("memory %s s%d", m, r[3]%3), "restore " + m + " " + pick(kept, r[3]), "restore " + m + " " + pick(kept, r[3]), "unsnapshot " + m + " " + pick(kept, r[3]),
 		"reset " + m, "reset " + m, "rebase " + m + " " + t, "rebase " + m + " " + t, "undo " + m, "confirm " + m,
 		"promote " + m, "promote " + m, "compact " + m, "compact " + m, "generalize " + m,
 		exporting(w, m) + " " + bundle, "export " + t + " " + bundle, fmt.Sprintf("import i%d %s", r[2]%4, bundle), fmt.Sprintf("import i%d %s", r[2]%4, bundle),

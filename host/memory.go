@@ -194,6 +194,9 @@ func (h *Host) resumable(ctx context.Context, m *store.Machine, s *clade.Snapsho
 			Err: fmt.Errorf("its memory was saved under something else: %s", strings.Join(changed, "; "))}
 	}
 	if err := h.memoryIntact(m.ID, s); err != nil {
+		if kind := clade.KindOf(err); kind == clade.Denied || kind == clade.Busy { // it may be what it was
+			return bound, fileError("check", "the memory of "+on, err)
+		}
 		return bound, &clade.Error{Op: "check", On: "the memory of " + on, Kind: clade.Corrupt, Err: err,
 			Hint: "clade verify " + string(m.Name) + " tells whether its content is still what was sealed; or " + diskOnly}
 	}

@@ -248,7 +248,7 @@ func (r *rig) alike(w *world) error {
 	}
 	snapshots, err3 := r.h.Snapshots(ctx, "")
 	for _, s := range snapshots {
-		got = append(got, fmt.Sprintf("snapshot %s %s %s", s.Machine, s.Name, s.Clone))
+		got = append(got, fmt.Sprintf("snapshot %s %s %s memory=%v", s.Machine, s.Name, s.Clone, s.Memory != nil))
 	}
 	for _, file := range listed(filepath.Join(r.dir, "cache")) {
 		if strings.HasPrefix(file, "b") {
@@ -268,7 +268,7 @@ func (r *rig) alike(w *world) error {
 		}
 		want = append(want, fmt.Sprintf("machine %s %s %v based=%v rests=%v %v", name, state, m.kind, m.based, m.rests, size))
 		for kept, s := range m.kept {
-			want = append(want, fmt.Sprintf("snapshot %s %s %s", name, kept, s.kind))
+			want = append(want, fmt.Sprintf("snapshot %s %s %s memory=%v", name, kept, s.kind, s.lives))
 		}
 	}
 	for ref, t := range w.templates {

@@ -34,6 +34,7 @@ type moment struct {
 	base  content // what a reset goes back to
 	based bool
 	kind  clade.CloneKind
+	lives bool // of a snapshot: it has the machine's memory, which goes on from there
 }
 
 type modelTemplate struct {
@@ -202,7 +203,19 @@ var changing = map[string]func(w *world, m *modelMachine, words []string) clade.
 			return clade.Exists
 		}
 		m.freeze()
-		m.keep(name)
+		m.keep(name, false)
+		return ""
+	},
+	"memory": func(_ *world, m *modelMachine, words []string) clade.Kind {
+		name := clade.Name(words[2])
+		if _, taken := m.kept[name]; taken {
+			return clade.Exists
+		}
+		if !m.runs {
+			return clade.NotRunning
+		}
+		m.freeze()
+		m.keep(name, true)
 		return ""
 	},
 	"unsnapshot": func(_ *world, m *modelMachine, words []string) clade.Kind {
@@ -233,7 +246,7 @@ var changing = map[string]func(w *world, m *modelMachine, words []string) clade.
 			return clade.Unproven
 		}
 		m.freeze()
-		m.keep("before-rebase")
+		m.keep("before-rebase", false)
 		m.disk = t.disk.of(max(len(t.disk), len(m.disk)))
 		m.restOn(m.disk)
 		m.base, m.kind = t.disk, clade.Linked
@@ -337,9 +350,11 @@ func (w *world) addBundle(file string, b modelBundle) clade.Kind {
 	return ""
 }
 
-func (m *modelMachine) keep(name clade.Name) {
+func (m *modelMachine) keep(name clade.Name, lives bool) {
 	m.kept = maps.Clone(m.kept)
-	m.kept[name] = m.moment
+	was := m.moment
+	was.lives = lives
+	m.kept[name] = was
 }
 
 func (m *modelMachine) forget(name clade.Name) clade.Kind {
@@ -356,7 +371,8 @@ func (m *modelMachine) goBack(name clade.Name) clade.Kind {
 	if !there {
 		return clade.NotFound
 	}
-	m.moment = was
+	m.moment, m.runs = was, was.lives
+	m.lives = false
 	m.restOn(was.disk)
 	return ""
 }
