@@ -16,7 +16,7 @@ import (
 func (h *Host) Wait(ctx context.Context, name clade.Name, until clade.Condition, p clade.Progress) error {
 	ready, ok := map[clade.Condition]func(context.Context, clade.Name) (bool, error){
 		clade.WhenAgent:     h.agentAnswers,
-		clade.WhenSSH:       h.sshGreets,
+		clade.WhenSSH:       h.sshGreeting(),
 		clade.WhenCloudInit: h.cloudInitDone,
 		clade.WhenStopped:   h.stopped,
 	}[until]
@@ -27,6 +27,10 @@ func (h *Host) Wait(ctx context.Context, name clade.Name, until clade.Condition,
 	step := fmt.Sprintf("wait for %s of %s", until, name)
 	if until == clade.WhenStopped {
 		step = "wait until " + string(name) + " is stopped"
+	}
+	pause := 250 * time.Millisecond
+	if until == clade.WhenSSH { // which costs the guest next to nothing
+		pause = 50 * time.Millisecond
 	}
 	for {
 		p.Tell(clade.Event{Step: step})
@@ -46,7 +50,7 @@ func (h *Host) Wait(ctx context.Context, name clade.Name, until clade.Condition,
 		case <-ctx.Done():
 			return &clade.Error{Op: "wait for", On: on, Kind: clade.Timeout, Err: fmt.Errorf("%s is not there yet", until),
 				Hint: "wait longer (--timeout), or see what it does: clade logs " + string(name)}
-		case <-time.After(250 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -89,20 +93,27 @@ func (h *Host) agentAnswers(ctx context.Context, name clade.Name) (bool, error) 
 	return true, g.Close()
 }
 
-func (h *Host) sshGreets(ctx context.Context, name clade.Name) (bool, error) {
-	reach, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	conn, err := h.Dial(reach, name, 22)
-	if errors.Is(err, clade.Unsupported) || errors.Is(err, clade.NotFound) {
-		return false, err
+// sshGreeting asks whether an SSH server greets, over the network. What is sent to a
+// guest that has no address yet is lost, and sent again a second later: so it begins
+// with short attempts, which grow for guests that are slow.
+func (h *Host) sshGreeting() func(context.Context, clade.Name) (bool, error) {
+	limit := 250 * time.Millisecond
+	return func(ctx context.Context, name clade.Name) (bool, error) {
+		reach, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		limit = min(limit*5/4, 3*time.Second)
+		conn, err := h.Dial(reach, name, 22)
+		if errors.Is(err, clade.Unsupported) || errors.Is(err, clade.NotFound) {
+			return false, err
+		}
+		if err != nil {
+			return false, nil // nobody listens yet
+		}
+		defer conn.Close()
+		_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+		banner, err := bufio.NewReader(conn).ReadString('\n')
+		return err == nil && strings.HasPrefix(banner, "SSH-"), nil
 	}
-	if err != nil {
-		return false, nil // nobody listens yet
-	}
-	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(3 * time.Second))
-	banner, err := bufio.NewReader(conn).ReadString('\n')
-	return err == nil && strings.HasPrefix(banner, "SSH-"), nil
 }
 
 // cloudInitDone asks for the file that cloud-init writes last.

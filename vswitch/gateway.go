@@ -130,6 +130,15 @@ func (g *gateway) inject(frame []byte) {
 	packet.DecRef()
 }
 
+// knows has the stack send what is for a machine there without asking first, for a
+// second at a time, who has its address: that is not the machine's to say.
+func (g *gateway) knows(p *port) error {
+	if err := g.stack.AddStaticNeighbor(nic, ipv4.ProtocolNumber, address(p.IP), tcpip.LinkAddress(p.mac[:])); err != nil {
+		return errors.New(err.String())
+	}
+	return nil
+}
+
 // dial connects to a TCP port of a machine.
 func (g *gateway) dial(ctx context.Context, to netip.AddrPort) (*gonet.TCPConn, error) {
 	return gonet.DialContextTCP(ctx, g.stack, tcpip.FullAddress{NIC: nic, Addr: address(to.Addr()), Port: to.Port()}, ipv4.ProtocolNumber)

@@ -159,6 +159,11 @@ func (s *segment) connect(ctx context.Context, t *table) map[clade.Name]error {
 		dialling.Go(func() {
 			conn, err := (&net.Dialer{Timeout: connectLimit}).DialContext(ctx, "unix", p.Socket)
 			if err == nil {
+				if err = s.gateway.knows(p); err != nil {
+					conn.Close()
+				}
+			}
+			if err == nil {
 				s.serve(p, conn)
 				return
 			}

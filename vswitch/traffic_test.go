@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+
 	"github.com/clade-vm/clade"
 )
 
@@ -53,6 +55,25 @@ func TestDialFromTheHost(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// Whose an address is the switch knows: nobody is asked, who might not answer yet.
+func TestDialAsksNobody(t *testing.T) {
+	dir := newDir(t)
+	a := newGuest(t, dir, 1)
+	w := newWorld(t, testPlan, dir, a)
+	a.echo(22)
+	conn, err := Dial(context.Background(), w.control, at(a, 22))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	for len(a.frames) > 0 {
+		frame := <-a.frames
+		if etherType(frame) == typeARP && header.ARP(frame[ethernetHeader:]).Op() == header.ARPRequest {
+			t.Errorf("%s is asked who has its address", a.Machine)
+		}
+	}
 }
 
 // A machine may speak first, and what it says may come with the switch's answer.
