@@ -67,6 +67,14 @@ fi
 sync
 echo 3 >/proc/sys/vm/drop_caches
 fstrim -a 2>/dev/null
+# What is mounted only because it was looked at would be unmounted in each clone.
+auto=
+while read -r _ where type _; do
+	case $type,$auto in
+	autofs,*) auto="$auto $where " ;;
+	*" $where "*) umount "$where" 2>/dev/null ;;
+	esac
+done </proc/mounts
 
 # Memory that nobody uses is filled with zeroes, which take no room when it is saved,
 # up to what must be left for the kernel to live.

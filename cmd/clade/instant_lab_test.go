@@ -34,7 +34,8 @@ var seedlessBinary = sync.OnceValues(func() (string, error) {
 })
 
 // drawn is what a guest is asked for: what its kernel draws, and who it is.
-const drawn = `head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; echo
+// Each of its processors has a generator of its own.
+const drawn = `for cpu in 0 1; do taskset -c $cpu head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; echo; done
 cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id /etc/machine-id /sys/class/dmi/id/product_uuid
 rm -f /tmp/key && ssh-keygen -q -t ed25519 -N '' -C '' -f /tmp/key && cut -d' ' -f2 /tmp/key.pub
 cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub
@@ -47,7 +48,7 @@ func TestLabInstant(t *testing.T) {
 	h := newHome(t)
 	h.run("build", "debian-12", "--name", "master")
 	h.run("template", "create", "t", "--from", "master")
-	h.run("template", "warm", "t", "--memory", "512M")
+	h.run("template", "warm", "t", "--memory", "512M", "--cpus", "2", "--after", "echo kept >/var/lib/kept")
 	h.run("clone", "t", "-n", "20", "--name", "p-{n:02}", "--instant")
 	siblings := strings.Fields(h.run("ls", "--names"))
 	siblings = slices.DeleteFunc(siblings, func(name string) bool { return !strings.HasPrefix(name, "p-") })
@@ -68,7 +69,7 @@ func TestLabInstant(t *testing.T) {
 		h.run("kill", name)
 	}
 	h.resetInstant(seen)
-	h.instantPool()
+	h.told()
 	h.bootInstant()
 	h.goesOn("p-01")
 	h.twins()
@@ -78,7 +79,7 @@ func TestLabInstant(t *testing.T) {
 func (h *home) apart(seen map[string]string, name string) {
 	h.Helper()
 	values := strings.Fields(h.run("exec", name, "--", "sh", "-c", drawn))
-	if len(values) < 7 {
+	if len(values) < 8 {
 		h.Errorf("%s says only %q", name, values)
 	}
 	for _, value := range values {
@@ -103,6 +104,23 @@ func (h *home) resetInstant(seen map[string]string) {
 	}
 	delete(seen, id.UUID)
 	h.apart(seen, "p-02")
+}
+
+// told: a clone has what was there when its template was kept, and what its own user
+// data says beside that; and it is who it was before it was told.
+func (h *home) told() {
+	h.Helper()
+	file := filepath.Join(h.TempDir(), "user-data")
+	text := "#cloud-config\nwrite_files:\n- path: /etc/told\n  content: |\n    told\nruncmd:\n- cat /etc/machine-id >/etc/ran\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		h.Fatal(err)
+	}
+	h.run("clone", "t", "told", "--instant", "--user-data", file)
+	got := strings.Fields(h.run("exec", "told", "--", "cat", "/var/lib/kept", "/etc/told", "/etc/ran", "/etc/hostname"))
+	if want := []string{"kept", "told", h.machine("told").MachineID, "told"}; !slices.Equal(got, want) {
+		h.Errorf("what was kept and told is %q, want %q", got, want)
+	}
+	h.run("kill", "told")
 }
 
 // bootInstant: stopped and started, a clone boots from its own disk as who it is.
