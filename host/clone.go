@@ -226,16 +226,19 @@ func (h *Host) source(ctx context.Context, spec clade.CloneSpec) (*base, error) 
 			b.fromTemplate(t)
 			return nil
 		}
+		if !errors.Is(err, clade.NotFound) {
+			return err
+		}
 		m, missing := tx.Machine(clade.Name(spec.Source))
 		if missing == nil {
 			b.fromMachine(m, spec.WithData)
 			return nil
 		}
-		if errors.Is(err, clade.NotFound) && errors.Is(missing, clade.NotFound) {
+		if errors.Is(missing, clade.NotFound) {
 			return &clade.Error{Op: "clone", On: spec.Source, Kind: clade.NotFound,
 				Err: errors.New("no template and no machine has this name"), Hint: "clade template ls and clade ls show what there is"}
 		}
-		return errors.Join(err, missing)
+		return missing
 	})
 	if err != nil {
 		return nil, err

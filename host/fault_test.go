@@ -46,6 +46,7 @@ var ordeals = []ordeal{
 	{"unsnapshot c1 s", []string{"write c1 0 20 5", "snapshot c1 s", "reset c1"}, []string{"unsnapshot c1 s"}},
 	{"reset c1", []string{"write c1 0 20 5"}, []string{"reset c1"}},
 	{"rebase c1 t:2", []string{"write c1 0 20 5"}, []string{"undo c1", "reset c1"}},
+	{"carry c1 t:2", []string{"write c1 0 20 5"}, []string{"undo c1", "reset c1"}},
 	{"undo c1", []string{"write c1 0 20 5", "rebase c1 t:2"}, []string{"undo c1", "reset c1"}},
 	{"confirm c1", []string{"rebase c1 t:2"}, []string{"confirm c1", "rebase c1 t:1", "confirm c1"}},
 	{"promote c1", []string{"write c1 0 20 5"}, []string{"rm c1", "linked t:1 c1"}},
@@ -63,7 +64,7 @@ var ordeals = []ordeal{
 
 // long are the acts that take long with what is before and after them: unless all faults
 // are tried, one in three is.
-var long = []string{"memory r1 s", "restore c1 m"}
+var long = []string{"memory r1 s", "restore c1 m", "carry c1 t:2"}
 
 // suffering makes the home in which the ordeals are.
 var suffering = []string{"build m1 96", "write m1 3 20 7", "template m1 t:1", "write m1 0 30 8", "template m1 t:2", "linked t:1 c1 r1",

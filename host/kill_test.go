@@ -202,7 +202,7 @@ func (r *rig) again(act string) error {
 		return nil
 	}
 	switch words[0] {
-	case "start", "kill":
+	case "start", "kill", "repair":
 		return enact(ctx, r.h, act)
 	case "promote":
 		if !m.runs || !m.rests {

@@ -21,6 +21,7 @@ type world struct {
 
 type modelMachine struct {
 	moment
+	data  content // of its data disk; nil where it has none
 	below content // what the layer right below the head reads, where it rests on one
 	rests bool
 	vague bool // below is not known: what it rests on is another since it was compacted
@@ -34,7 +35,8 @@ type moment struct {
 	base  content // what a reset goes back to
 	based bool
 	kind  clade.CloneKind
-	lives bool // of a snapshot: it has the machine's memory, which goes on from there
+	lives bool    // of a snapshot: it has the machine's memory, which goes on from there
+	held  content // and what the data disk held then
 }
 
 type modelTemplate struct {
@@ -69,6 +71,11 @@ const erased = 0xee
 
 func generalized(c content) content { return c.with(0, 1, erased).of(len(c)) }
 
+// changed is the value that a rebase which keeps changes leaves in the second block.
+const changed = 0xcc
+
+func carriedOver(c content) content { return c.with(1, 1, changed).of(len(c)) }
+
 // freeze is what happens to a machine that others are to rest on.
 func (m *modelMachine) freeze() { m.restOn(m.disk) }
 
@@ -78,7 +85,7 @@ func (m *modelMachine) restOn(below content) { m.below, m.rests, m.vague = below
 // with. After an error nothing else has changed, but that it may have been frozen.
 func (w *world) apply(act string) clade.Kind {
 	words := strings.Fields(act)
-	if slices.Contains([]string{"linked", "twins", "adopt", "full"}, words[0]) && w.taken(words[2:]) {
+	if slices.Contains([]string{"linked", "data", "twins", "adopt", "full"}, words[0]) && w.taken(words[2:]) {
 		return clade.Exists // names are looked at first
 	}
 	if do, ok := making[words[0]]; ok {
@@ -97,15 +104,13 @@ var making = map[string]func(w *world, words []string) clade.Kind{
 		blocks, _ := strconv.Atoi(words[2])
 		return w.add(words[1], &modelMachine{moment: moment{disk: make(content, blocks)}})
 	},
-	"linked": func(w *world, words []string) clade.Kind {
-		t, ok := w.templates[words[1]]
-		switch {
-		case !ok:
-			return clade.NotFound
-		case !t.generalized:
-			return clade.Unproven
+	"linked": (*world).linked,
+	"data": func(w *world, words []string) clade.Kind {
+		kind := w.linked(words)
+		if kind == "" {
+			w.machines[clade.Name(words[2])].data = make(content, smallDisk*regionBlocks)
 		}
-		return w.addLinked(words[2:], t.disk)
+		return kind
 	},
 	"twins": func(w *world, words []string) clade.Kind {
 		if t, ok := w.templates[words[1]]; ok {
@@ -191,8 +196,14 @@ var changing = map[string]func(w *world, m *modelMachine, words []string) clade.
 		m.disk = m.disk.with(block, count, byte(value))
 		return ""
 	},
-	"start": func(_ *world, m *modelMachine, _ []string) clade.Kind { m.runs = true; return "" },
-	"kill":  func(_ *world, m *modelMachine, _ []string) clade.Kind { m.runs = false; return "" },
+	"pour": func(_ *world, m *modelMachine, words []string) clade.Kind {
+		block, count, value := numbers(words[2:])
+		m.data = m.data.with(block, count, byte(value))
+		return ""
+	},
+	"repair": func(*world, *modelMachine, []string) clade.Kind { return "" },
+	"start":  func(_ *world, m *modelMachine, _ []string) clade.Kind { m.runs = true; return "" },
+	"kill":   func(_ *world, m *modelMachine, _ []string) clade.Kind { m.runs = false; return "" },
 	"rm": stopped(func(w *world, _ *modelMachine, words []string) clade.Kind {
 		delete(w.machines, clade.Name(words[1]))
 		return ""
@@ -232,26 +243,14 @@ var changing = map[string]func(w *world, m *modelMachine, words []string) clade.
 		m.restOn(m.disk)
 		return ""
 	}),
-	"rebase": stopped(func(w *world, m *modelMachine, words []string) clade.Kind {
-		t, ok := w.templates[words[2]]
-		_, before := m.kept["before-rebase"]
-		switch {
-		case !m.based:
-			return clade.Unsupported
-		case before:
-			return clade.Exists
-		case !ok:
-			return clade.NotFound
-		case !t.generalized:
-			return clade.Unproven
+	"carry": stopped(func(w *world, m *modelMachine, words []string) clade.Kind {
+		kind := m.moveTo(w, words[2])
+		if kind == "" {
+			m.disk = carriedOver(m.disk)
 		}
-		m.freeze()
-		m.keep("before-rebase", false)
-		m.disk = t.disk.of(max(len(t.disk), len(m.disk)))
-		m.restOn(m.disk)
-		m.base, m.kind = t.disk, clade.Linked
-		return ""
+		return kind
 	}),
+	"rebase": stopped(func(w *world, m *modelMachine, words []string) clade.Kind { return m.moveTo(w, words[2]) }),
 	"undo": stopped(func(_ *world, m *modelMachine, _ []string) clade.Kind {
 		if kind := m.goBack("before-rebase"); kind != "" {
 			return kind
@@ -305,6 +304,17 @@ func (w *world) add(name string, m *modelMachine) clade.Kind {
 	return ""
 }
 
+func (w *world) linked(words []string) clade.Kind {
+	t, ok := w.templates[words[1]]
+	switch {
+	case !ok:
+		return clade.NotFound
+	case !t.generalized:
+		return clade.Unproven
+	}
+	return w.addLinked(words[2:], t.disk)
+}
+
 // addLinked adds clones, whose names are free.
 func (w *world) addLinked(names []string, disk content) clade.Kind {
 	for _, name := range names {
@@ -350,10 +360,34 @@ func (w *world) addBundle(file string, b modelBundle) clade.Kind {
 	return ""
 }
 
+// moveTo is a rebase: the machine rests on the template then, and has written nothing.
+func (m *modelMachine) moveTo(w *world, ref string) clade.Kind {
+	t, ok := w.templates[ref]
+	_, before := m.kept["before-rebase"]
+	switch {
+	case !m.based:
+		return clade.Unsupported
+	case before:
+		return clade.Exists
+	case !ok:
+		return clade.NotFound
+	case !t.generalized:
+		return clade.Unproven
+	}
+	m.freeze()
+	m.keep("before-rebase", false)
+	m.disk = t.disk.of(max(len(t.disk), len(m.disk)))
+	m.restOn(m.disk)
+	m.base, m.kind = t.disk, clade.Linked
+	return ""
+}
+
 func (m *modelMachine) keep(name clade.Name, lives bool) {
 	m.kept = maps.Clone(m.kept)
 	was := m.moment
-	was.lives = lives
+	if was.lives = lives; lives {
+		was.held = m.data
+	}
 	m.kept[name] = was
 }
 
@@ -372,7 +406,10 @@ func (m *modelMachine) goBack(name clade.Name) clade.Kind {
 		return clade.NotFound
 	}
 	m.moment, m.runs = was, was.lives
-	m.lives = false
+	if was.lives {
+		m.data = was.held
+	}
+	m.lives, m.held = false, nil
 	m.restOn(was.disk)
 	return ""
 }

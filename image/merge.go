@@ -64,7 +64,11 @@ func above(links []link, base string) (int, error) {
 		return 0, err
 	}
 	for i, l := range links[:len(links)-1] {
-		if is, err := os.Stat(l.path); err == nil && os.SameFile(want, is) {
+		is, err := os.Stat(l.path)
+		if err != nil {
+			return 0, err
+		}
+		if os.SameFile(want, is) {
 			return i + 1, nil
 		}
 	}
