@@ -35,8 +35,17 @@ func (h *Host) CreatePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 
 // ChangePool makes spec what is wanted of the pool of its name. Its template is
 // UpdatePool's to change; the kind and the network are those of the machines there are.
+// A pool that becomes no larger needs no machine that could be made.
 func (h *Host) ChangePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool, error) {
-	spec, err := h.checkPool(ctx, spec)
+	old, err := h.poolRecord(ctx, spec.Name)
+	if err != nil {
+		return nil, retitle("change", err)
+	}
+	if noLarger(old.PoolSpec, spec) {
+		spec, err = pool.Check(spec)
+	} else {
+		spec, err = h.checkPool(ctx, spec)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +69,14 @@ func (h *Host) ChangePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 	}
 	h.did("pool changed")
 	return h.Pool(ctx, spec.Name)
+}
+
+// noLarger tells whether a pool can be no larger by spec than it is.
+func noLarger(old, spec clade.PoolSpec) bool {
+	ceilings := func(s clade.PoolSpec) [3]int64 {
+		return [3]int64{int64(s.MaxCPUs), int64(s.MaxMemory), int64(s.MaxDisk)}
+	}
+	return spec.Size <= old.Size && spec.Spares <= old.Spares && spec.Schedule == old.Schedule && spec.Template == old.Template && ceilings(spec) == ceilings(old)
 }
 
 // checkPool fills in spec and refuses what would fail later: a template that is not

@@ -44,7 +44,7 @@ func (c *controller) perform(ctx context.Context, record *store.Pool, members []
 		switch {
 		case errors.Is(err, clade.Busy): // another command works on it; the next round finds it free
 		case err != nil && ctx.Err() == nil:
-			faults = append(faults, fault{fmt.Sprintf("%s: %v", a, err)})
+			faults = append(faults, fault{fmt.Sprintf("%s: %v%s", a, err, mends(err))})
 		case did && a.Fault:
 			faults = append(faults, fault{fmt.Sprintf("%s was replaced: %s", a.Member, a.Why)})
 			fallthrough
@@ -76,6 +76,15 @@ func (c *controller) perform(ctx context.Context, record *store.Pool, members []
 	}
 	claimed.Wait()
 	return faults
+}
+
+// mends is what can be done about a failure, for the pool's reason: nobody sees what a
+// controller prints.
+func mends(err error) string {
+	if hint := clade.HintOf(err); hint != "" {
+		return " (" + hint + ")"
+	}
+	return ""
 }
 
 // act does one action, and tells whether it changed something. A free machine with

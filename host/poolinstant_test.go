@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/host"
@@ -185,5 +186,46 @@ func TestInstantPoolIsScaled(t *testing.T) {
 	clean(t, h, dir)
 	if left, _ := filepath.Glob(filepath.Join(dir, "machines", "*")); len(left) != 1 {
 		t.Errorf("machines holds %v, want the master", left)
+	}
+}
+
+// A template that was cooled makes no more machines, and the pool says what mends it;
+// those there are stay.
+func TestInstantPoolOfCooledTemplate(t *testing.T) {
+	t.Parallel()
+	h, _ := instantPool(t, clade.PoolSpec{Size: 1, Policy: clade.Reset})
+	must(t, h, "cool t")
+	claim(t, h, "anna")
+	release(t, h, "anna")
+	if p := settled(t, h); p.Ready != 1 {
+		t.Errorf("what was released is not woken from what it is made of: %+v", p)
+	}
+	claim(t, h, "anna")
+	spec := status(t, h).PoolSpec
+	spec.Size = 2
+	if _, err := h.ChangePool(ctx, spec); !errors.Is(err, clade.Unsupported) {
+		t.Errorf("scaled up: %v, want kind %q", err, clade.Unsupported)
+	}
+	must(t, h, "warm t")
+	if _, err := h.ChangePool(ctx, spec); err != nil {
+		t.Fatal(err)
+	}
+	must(t, h, "cool t")
+	if _, err := h.Reconcile(ctx, "p", nil); err != nil {
+		t.Fatal(err)
+	}
+	p := status(t, h)
+	if p.Faults != 1 || !strings.Contains(p.Reason, "clade template warm t:1") || p.Claimed != 1 {
+		t.Errorf("the pool is %+v", p)
+	}
+	must(t, h, "warm t")
+	time.Sleep(time.Until(p.Retry))
+	if p := settled(t, h); p.Ready != 1 || p.Claimed != 1 {
+		t.Errorf("warm again it is %+v", p)
+	}
+	must(t, h, "cool t")
+	spec.Size, spec.TTL = 1, clade.Span(time.Hour)
+	if _, err := h.ChangePool(ctx, spec); err != nil {
+		t.Errorf("scaled down: %v", err)
 	}
 }

@@ -70,6 +70,7 @@ func TestLabInstant(t *testing.T) {
 	}
 	h.resetInstant(seen)
 	h.told()
+	h.instantPool("t")
 	h.bootInstant()
 	h.goesOn("p-01")
 	h.twins()

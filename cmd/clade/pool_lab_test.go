@@ -108,9 +108,9 @@ func (h *home) until(name, what string, so func(clade.Machine) bool) {
 // instantPool has two persons one after the other on a machine of a pool of instant
 // clones: the second one finds somebody new with nothing of the first. After a restart
 // of the computer, as all machines see it, they are woken anew.
-func (h *home) instantPool() {
+func (h *home) instantPool(template string) {
 	h.Helper()
-	h.run("pool", "create", "lab", "--template", "t", "--kind", "instant", "--size", "1", "--policy", "reset", "--name", "lab-{n:02}")
+	h.run("pool", "create", "lab", "--template", template, "--kind", "instant", "--size", "1", "--policy", "reset", "--name", "lab-{n:02}")
 	h.run("pool", "reconcile", "lab")
 	anna := string(h.claim("anna", "0s").Machine)
 	before := h.machine(anna)
