@@ -81,9 +81,15 @@ func (tx *Tx) DetachWarm(ref clade.Ref) error {
 }
 
 // RemoveUnusedWarm deletes the records of warm templates that have no name and no
-// clones.
+// clones. A machine that is no instant clone any more, as one that was rebased, and
+// has no snapshot of when it was one, never goes back to its warm template.
 func (tx *Tx) RemoveUnusedWarm() error {
-	_, err := tx.exec("DELETE FROM warm WHERE name IS NULL AND NOT EXISTS (SELECT 1 FROM machines WHERE machines.warm = warm.id)")
+	_, err := tx.exec(`UPDATE machines SET warm = NULL, asleep = 0 WHERE warm IS NOT NULL AND clone <> ?
+		AND NOT EXISTS (SELECT 1 FROM snapshots WHERE machine = machines.id AND snapshots.clone = ?)`, string(clade.Instant), string(clade.Instant))
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec("DELETE FROM warm WHERE name IS NULL AND NOT EXISTS (SELECT 1 FROM machines WHERE machines.warm = warm.id)")
 	return err
 }
 

@@ -50,6 +50,31 @@ func TestWarm(t *testing.T) {
 		return err
 	})
 	do("RemoveTemplate", nil, func(tx *store.Tx) error {
-		return errors.Join(tx.RemoveTemplate(clade.Ref{Name: "t", Version: "1"}), tx.RemoveMachine(m.ID), tx.RemoveUnusedWarm(), tx.RemoveLayer("l"))
+		if err := tx.RemoveTemplate(clade.Ref{Name: "t", Version: "1"}); err != nil {
+			return err
+		}
+		if list, err := tx.Warm(); err != nil || len(list) != 2 || list[1].Template.Name != "" || len(list[1].Disks) != 1 {
+			t.Errorf("without the template Warm = %+v, %v, want both there, without a name", list, err)
+		}
+		return tx.RemoveUnusedWarm()
 	})
+	count := func(what string, want int, f func(tx *store.Tx) error) {
+		t.Helper()
+		do(what, nil, func(tx *store.Tx) error {
+			if err := errors.Join(f(tx), tx.RemoveUnusedWarm()); err != nil {
+				return err
+			}
+			list, err := tx.Warm()
+			if len(list) != want {
+				t.Errorf("%s: Warm = %+v, want %d", what, list, want)
+			}
+			return err
+		})
+	}
+	count("a snapshot of the instant clone, and a rebase", 1, func(tx *store.Tx) error {
+		s := &clade.Snapshot{Machine: m.Name, Name: "before-rebase", Clone: clade.Instant, Created: time.Unix(2, 0)}
+		return errors.Join(tx.AddSnapshot(m.ID, s), tx.SetSource(m.ID, clade.Linked, "template u:1"))
+	})
+	count("the rebase is confirmed", 0, func(tx *store.Tx) error { return tx.RemoveSnapshot(m.ID, "before-rebase") })
+	do("RemoveMachine", nil, func(tx *store.Tx) error { return errors.Join(tx.RemoveMachine(m.ID), tx.RemoveLayer("l")) })
 }
