@@ -357,7 +357,7 @@ func TestStatic(t *testing.T) {
 	if err := os.WriteFile(text, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := static(text); !errors.Is(err, clade.Invalid) {
+	if _, err := static(text); !errors.Is(err, clade.Invalid) {
 		t.Errorf("a script as init: %v, want Invalid", err)
 	}
 }

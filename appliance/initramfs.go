@@ -85,7 +85,8 @@ func sweep(dir string) {
 }
 
 func buildInitramfs(place, modules, binary string) error {
-	if err := static(binary); err != nil {
+	loaded, err := static(binary)
+	if err != nil {
 		return err
 	}
 	in, err := os.Open(binary)
@@ -93,10 +94,6 @@ func buildInitramfs(place, modules, binary string) error {
 		return err
 	}
 	defer in.Close()
-	st, err := in.Stat()
-	if err != nil {
-		return err
-	}
 	mods, err := os.Open(modules)
 	if err != nil {
 		return err
@@ -109,7 +106,7 @@ func buildInitramfs(place, modules, binary string) error {
 		for _, dir := range guest.Directories {
 			a.dir(strings.TrimPrefix(dir, "/"))
 		}
-		a.file("init", modeExec, st.Size(), in)
+		a.file("init", modeExec, loaded, in)
 		return a.close()
 	})
 }

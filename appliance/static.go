@@ -8,10 +8,12 @@ import (
 )
 
 // static refuses a binary that cannot be /init: one that needs an interpreter
-// from a file system would end in a kernel panic that explains nothing.
-func static(binary string) error {
-	refuse := func(why error) error {
-		return &clade.Error{Op: "use", On: binary + " as the appliance's init", Kind: clade.Invalid, Err: why,
+// from a file system would end in a kernel panic that explains nothing. It returns
+// the bytes that a kernel loads of the others: what follows them is for debuggers,
+// and the VM would copy it at each boot.
+func static(binary string) (loaded int64, err error) {
+	refuse := func(why error) (int64, error) {
+		return 0, &clade.Error{Op: "use", On: binary + " as the appliance's init", Kind: clade.Invalid, Err: why,
 			Hint: "build clade with CGO_ENABLED=0"}
 	}
 	f, err := elf.Open(binary)
@@ -23,6 +25,9 @@ func static(binary string) error {
 		if part.Type == elf.PT_INTERP {
 			return refuse(errors.New("it is dynamically linked"))
 		}
+		if part.Type == elf.PT_LOAD {
+			loaded = max(loaded, int64(part.Off+part.Filesz))
+		}
 	}
-	return nil
+	return loaded, nil
 }

@@ -104,24 +104,25 @@ func Erase(t *rootfs.Tree, plan *Report) error {
 	for i := range plan.Marks {
 		plan.Marks[i].Erased = false
 	}
-	if err := plan.erase(t, marks[:last], 0); err != nil {
+	e := identity.NewEraser(t)
+	if err := plan.erase(e, marks[:last], 0); err != nil {
 		return err
 	}
-	if err := plan.eraseHidden(t, marks[:last]); err != nil {
+	if err := plan.eraseHidden(t, e, marks[:last]); err != nil {
 		return err
 	}
 	if err := installFirstboot(t, marks); err != nil {
 		return err
 	}
-	return plan.erase(t, marks[last:], last)
+	return plan.erase(e, marks[last:], last)
 }
 
 // erase erases those of marks that were found. Their steps begin at first.
-func (r *Report) erase(t *rootfs.Tree, marks []identity.Mark, first int) error {
+func (r *Report) erase(e *identity.Eraser, marks []identity.Mark, first int) error {
 	for i, m := range marks {
 		step := &r.Marks[first+i]
 		if len(step.Findings) > 0 && !step.Erased {
-			if err := m.Erase(t); err != nil {
+			if err := e.Erase(m); err != nil {
 				return err
 			}
 		}
@@ -133,7 +134,7 @@ func (r *Report) erase(t *rootfs.Tree, marks []identity.Mark, first int) error {
 // eraseHidden looks again for marks that were not found and that depend on more
 // than their own files: what the installer left may have hidden them from the plan.
 // Each round finds one at least, so that there are no more rounds than marks.
-func (r *Report) eraseHidden(t *rootfs.Tree, marks []identity.Mark) error {
+func (r *Report) eraseHidden(t *rootfs.Tree, e *identity.Eraser, marks []identity.Mark) error {
 	for {
 		var hidden []identity.Mark
 		for i, m := range marks {
@@ -151,7 +152,7 @@ func (r *Report) eraseHidden(t *rootfs.Tree, marks []identity.Mark) error {
 				r.Marks[i] = newStep(m, of)
 			}
 		}
-		if err := r.erase(t, marks, 0); err != nil {
+		if err := r.erase(e, marks, 0); err != nil {
 			return err
 		}
 	}
@@ -209,9 +210,13 @@ func (r *Report) marks() ([]identity.Mark, error) {
 	if len(r.Marks) == 0 {
 		return nil, &clade.Error{Op: "read", On: "plan", Kind: clade.Invalid, Err: fmt.Errorf("it has no marks")}
 	}
+	known := map[string]identity.Mark{}
+	for _, m := range identity.All() {
+		known[m.Name] = m
+	}
 	var marks []identity.Mark
 	for _, s := range r.Marks {
-		m, ok := identity.Find(s.Mark)
+		m, ok := known[s.Mark]
 		if !ok {
 			return nil, unknown(s.Mark)
 		}

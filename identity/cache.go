@@ -29,9 +29,7 @@ type cache struct {
 	dirs    map[string]*listing
 	entries int // in all of dirs
 
-	homesKnown bool
-	homes      []string
-	homesErr   error
+	homes homeList
 }
 
 // A listing is one directory as it was read: its entries, or the reason that there
@@ -147,21 +145,17 @@ func (c *cache) Open(name string) (fs.File, error) {
 	return c.FS.Open(name)
 }
 
-// homeDirs returns the homes that are there. They are worked out once:
-// most users in /etc/passwd have none.
+// homeDirs returns the homes that are there: most users in /etc/passwd have none.
 func (c *cache) homeDirs() ([]string, error) {
-	if c.homesKnown {
-		return c.homes, c.homesErr
-	}
-	c.homesKnown = true
-	all, err := homes(c)
-	for _, home := range all {
-		if l := c.dir(home); l.err == nil {
-			c.homes = append(c.homes, home)
+	return c.homes.of(func() (there []string, err error) {
+		all, err := homes(c)
+		for _, home := range all {
+			if l := c.dir(home); l.err == nil {
+				there = append(there, home)
+			}
 		}
-	}
-	c.homesErr = err
-	return c.homes, c.homesErr
+		return there, err
+	})
 }
 
 // An openListing is an open directory of a cache.

@@ -4,8 +4,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-
-	"github.com/clade-vm/clade/rootfs"
 )
 
 // parts is the way of marks whose paths need different ones. The mark's own Paths
@@ -43,10 +41,10 @@ func (p parts) read(s *search) error {
 	return nil
 }
 
-func (p parts) erase(t *rootfs.Tree, m Mark) error {
+func (p parts) erase(g *erasing, m Mark) error {
 	for _, part := range p {
 		m.Paths = part.paths
-		if err := part.way.erase(t, m); err != nil {
+		if err := part.way.erase(g, m); err != nil {
 			return err
 		}
 	}
@@ -73,9 +71,9 @@ func (w when) read(s *search) error {
 	return err
 }
 
-func (w when) erase(t *rootfs.Tree, m Mark) error {
-	if !w.holds(t) {
+func (w when) erase(g *erasing, m Mark) error {
+	if !w.holds(g.tree) {
 		return nil
 	}
-	return w.way.erase(t, m)
+	return w.way.erase(g, m)
 }

@@ -64,7 +64,7 @@ type Finding struct {
 // erase, and what erase changes must be what read finds.
 type way interface {
 	read(s *search) error
-	erase(t *rootfs.Tree, m Mark) error
+	erase(t *erasing, m Mark) error
 	will() string  // what erase does, for plans: "remove"
 	depends() bool // read looks at more of the guest than the mark's own paths
 }
@@ -100,18 +100,9 @@ func ReadAll(fsys fs.FS, marks []Mark) ([]Finding, error) {
 }
 
 // Erase removes the mark from t; on one that is without it, nothing changes. After
-// an error the mark may be erased in part, and Erase may be called again.
-func (m Mark) Erase(t *rootfs.Tree) error {
-	err := m.way.erase(t, m)
-	if err == nil {
-		return nil
-	}
-	kind := clade.Unproven
-	if errors.Is(err, fs.ErrPermission) {
-		kind = clade.Denied
-	}
-	return &clade.Error{Op: "erase", On: "mark " + m.Name, Kind: kind, Err: printableErr(err)}
-}
+// an error the mark may be erased in part, and Erase may be called again. For many
+// marks see Eraser.
+func (m Mark) Erase(t *rootfs.Tree) error { return NewEraser(t).Erase(m) }
 
 // Will says in a few words what Erase does: "remove", "empty".
 func (m Mark) Will() string { return m.way.will() }

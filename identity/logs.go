@@ -108,12 +108,12 @@ func (logs) read(s *search) error {
 	return err
 }
 
-func (logs) erase(t *rootfs.Tree, _ Mark) error {
-	return eachLog(t, maxLogsErased, func(name string, _ int64) error {
+func (logs) erase(g *erasing, _ Mark) error {
+	return eachLog(g.tree, maxLogsErased, func(name string, _ int64) error {
 		if rotated.MatchString(path.Base(name)) {
-			return t.Remove(name)
+			return g.tree.Remove(name)
 		}
-		return t.Truncate(name)
+		return g.tree.Truncate(name)
 	})
 }
 

@@ -126,7 +126,8 @@ func linksTo(fsys fs.FS, name, target string) bool {
 }
 
 // erase removes the copy first: /etc/machine-id is the last thing written.
-func (machineID) erase(t *rootfs.Tree, _ Mark) error {
+func (machineID) erase(g *erasing, _ Mark) error {
+	t := g.tree
 	if !linksTo(t, dbusIDFile, machineIDFile) {
 		if err := t.RemoveAll(dbusIDFile); err != nil {
 			return err

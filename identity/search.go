@@ -57,11 +57,15 @@ func (s *search) each(pattern string, fn func(name string) error) error {
 // match returns the names that pattern matches, that of every home if it begins
 // with "~/".
 func match(fsys fs.FS, pattern string) ([]string, error) {
+	return matchIn(fsys, pattern, func() ([]string, error) { return newCache(fsys).homeDirs() })
+}
+
+func matchIn(fsys fs.FS, pattern string, homes func() ([]string, error)) ([]string, error) {
 	rest, ok := strings.CutPrefix(pattern, "~/")
 	if !ok {
 		return glob(fsys, ".", pattern, maxMatches)
 	}
-	dirs, err := newCache(fsys).homeDirs()
+	dirs, err := homes()
 	if err != nil {
 		return nil, err
 	}

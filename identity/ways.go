@@ -104,10 +104,10 @@ func (s *search) content(dir string) error {
 	return nil
 }
 
-func (w remove) erase(t *rootfs.Tree, m Mark) error {
+func (w remove) erase(g *erasing, m Mark) error {
 	for _, pattern := range m.Paths {
 		if dir := whole(pattern); dir != "" && m.Kind == Residue && len(w.except) == 0 {
-			if err := t.Clear(dir); err != nil && !rootfs.Absent(err) {
+			if err := g.tree.Clear(dir); err != nil && !rootfs.Absent(err) {
 				return err
 			}
 			continue
@@ -116,9 +116,9 @@ func (w remove) erase(t *rootfs.Tree, m Mark) error {
 			if w.spares(name) {
 				return nil
 			}
-			return removeOne(t, m, name)
+			return removeOne(g.tree, m, name)
 		}
-		if err := eachMatch(t, pattern, erase); err != nil {
+		if err := eachMatch(g, pattern, erase); err != nil {
 			return err
 		}
 	}
@@ -126,9 +126,9 @@ func (w remove) erase(t *rootfs.Tree, m Mark) error {
 }
 
 // eachMatch calls fn, which removes what it is given, until nothing matches.
-func eachMatch(t *rootfs.Tree, pattern string, fn func(name string) error) error {
+func eachMatch(g *erasing, pattern string, fn func(name string) error) error {
 	for {
-		names, err := match(t, pattern)
+		names, err := g.match(pattern)
 		more := errors.Is(err, rootfs.ErrLimit) && len(names) > 0
 		if err != nil && !more {
 			return err
@@ -205,19 +205,19 @@ func (w empty) read(s *search) error {
 	return nil
 }
 
-func (empty) erase(t *rootfs.Tree, m Mark) error {
+func (empty) erase(g *erasing, m Mark) error {
 	for _, pattern := range m.Paths {
-		names, err := match(t, pattern)
+		names, err := g.match(pattern)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			if full, err := hasContent(t, name); err != nil {
+			if full, err := hasContent(g.tree, name); err != nil {
 				return err
 			} else if !full {
 				continue
 			}
-			if err := t.Truncate(name); err != nil {
+			if err := g.tree.Truncate(name); err != nil {
 				return err
 			}
 		}
@@ -272,21 +272,21 @@ func (w reset) read(s *search) error {
 	return nil
 }
 
-func (w reset) erase(t *rootfs.Tree, m Mark) error {
+func (w reset) erase(g *erasing, m Mark) error {
 	for _, name := range m.Paths {
-		if _, err := t.Lstat(name); rootfs.Absent(err) {
+		if _, err := g.tree.Lstat(name); rootfs.Absent(err) {
 			continue
 		} else if err != nil {
 			return err
 		}
-		to := w.to(t)
+		to := w.to(g.tree)
 		if to == "" {
-			if err := t.RemoveAll(name); err != nil {
+			if err := g.tree.RemoveAll(name); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := put(t, name, to, 0o644); err != nil {
+		if err := put(g.tree, name, to, 0o644); err != nil {
 			return err
 		}
 	}
@@ -345,14 +345,14 @@ func (w edit) read(s *search) error {
 	return nil
 }
 
-func (w edit) erase(t *rootfs.Tree, m Mark) error {
+func (w edit) erase(g *erasing, m Mark) error {
 	for _, pattern := range m.Paths {
-		names, err := match(t, pattern)
+		names, err := g.match(pattern)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			if err := w.eraseOne(t, name); err != nil {
+			if err := w.eraseOne(g.tree, name); err != nil {
 				return err
 			}
 		}

@@ -32,7 +32,7 @@ func (t *Tree) open(op, name string, flag int) (*os.File, error) {
 	if f, err := t.take(name, flag); err != errUnsure {
 		return f, t.did(op, name, err)
 	}
-	real, before, err := t.resolve(op, name, true)
+	real, before, err := t.walk(op, name, true)
 	if err != nil {
 		return nil, err
 	}

@@ -20,10 +20,41 @@ var errUnsure = errors.New("no verdict of the kernel")
 // filter of system calls forbids it, something was renamed or mounted meanwhile,
 // or the name is longer than its own limit.
 func (t *Tree) reach(name string, flag uint64) (fd int, err error) {
+	return t.ask(name, unix.OpenHow{Flags: flag | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+}
+
+// straight is resolve for names without a link on the way, which most are: those
+// are where they end. For all others it is errUnsure.
+func (t *Tree) straight(name string, follow bool) (string, *node, error) {
+	if !valid(name) {
+		return "", nil, errUnsure
+	}
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS}
+	fd, err := t.ask(name, how)
+	if err == unix.ENOENT { // of the last step only?
+		how.Flags |= unix.O_DIRECTORY
+		if fd, err = t.ask(path.Dir(name), how); err != nil {
+			return "", nil, errUnsure
+		}
+		unix.Close(fd)
+		return name, nil, fs.ErrNotExist
+	}
+	if err != nil {
+		return "", nil, errUnsure
+	}
+	defer unix.Close(fd)
+	n, err := describe(fd, name)
+	if err != nil || follow && n.Mode()&fs.ModeSymlink != 0 {
+		return "", nil, errUnsure
+	}
+	return name, n, nil
+}
+
+// ask is openat2 below the guest's root: see reach.
+func (t *Tree) ask(name string, how unix.OpenHow) (fd int, err error) {
 	if t.alone.Load() {
 		return -1, errUnsure
 	}
-	how := unix.OpenHow{Flags: flag | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 	gone := t.raw.Control(func(root uintptr) {
 		for {
 			if fd, err = unix.Openat2(int(root), name, &how); err != unix.EINTR {
@@ -34,7 +65,7 @@ func (t *Tree) reach(name string, flag uint64) (fd int, err error) {
 	switch {
 	case gone != nil:
 		return -1, errUnsure // closed: resolve knows how to say so
-	case err == unix.ENOSYS, err == unix.EPERM && flag&unix.O_PATH != 0:
+	case err == unix.ENOSYS, err == unix.EPERM && how.Flags&unix.O_PATH != 0:
 		t.alone.Store(true)
 		return -1, errUnsure
 	case err == unix.EAGAIN, err == unix.ENAMETOOLONG, err == unix.EINVAL, err == unix.E2BIG:

@@ -34,6 +34,17 @@ func (t *Tree) Resolve(guestPath string) (string, error) {
 // name is the one the file would have if it were made; in every other error the
 // name is empty.
 func (t *Tree) resolve(op, name string, follow bool) (string, fs.FileInfo, error) {
+	if real, n, err := t.straight(name, follow); err != errUnsure {
+		if err != nil {
+			return real, nil, &fs.PathError{Op: op, Path: name, Err: err}
+		}
+		return real, n, nil
+	}
+	return t.walk(op, name, follow)
+}
+
+// walk is resolve step by step, and needs no help of the kernel.
+func (t *Tree) walk(op, name string, follow bool) (string, fs.FileInfo, error) {
 	w := walker{tree: t, todo: strings.Split(name, "/"), follow: follow}
 	for len(w.todo) > 0 {
 		if err := w.step(); err != nil {

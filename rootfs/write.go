@@ -15,7 +15,8 @@ import (
 // makes one with the permissions perm. A file that was there keeps its owner,
 // mode and extended attributes (SELinux label, ACL); other names of the same
 // inode keep the old content. A new file, as all that a Tree makes, gets the
-// SELinux label of its directory. It happens in full or not at all.
+// SELinux label of its directory. It happens in full or not at all, but for a power
+// cut before the file system is written out, which is for who mounted it.
 func (t *Tree) WriteFile(name string, data []byte, perm fs.FileMode) (err error) {
 	real, old, err := t.target("write", name)
 	if err != nil {
@@ -37,9 +38,6 @@ func (t *Tree) WriteFile(name string, data []byte, perm fs.FileMode) (err error)
 		return fail(err)
 	}
 	if _, err := f.Write(data); err != nil {
-		return fail(err)
-	}
-	if err := f.Sync(); err != nil {
 		return fail(err)
 	}
 	if err := t.root.Rename(aside, real); err != nil {

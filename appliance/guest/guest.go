@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,9 @@ func Boots() bool { return os.Getpid() == 1 && os.Getenv(Variable) == "1" }
 // host's requests and powers off. It does not return. Call it first of all in
 // main, if Boots says so.
 func Main() {
+	// A system call takes long under emulation, and after 20 µs the runtime gives its
+	// processor to another thread, unless there are some without work.
+	runtime.GOMAXPROCS(runtime.NumCPU() + 3)
 	debug.SetGCPercent(800) // the VM is short-lived, and has memory to spare
 	debug.SetMemoryLimit(160 << 20)
 	if err := live(); err != nil {
