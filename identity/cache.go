@@ -145,6 +145,18 @@ func (c *cache) Open(name string) (fs.File, error) {
 	return c.FS.Open(name)
 }
 
+// ReadUpTo is that of rootfs.LimitedFS: what the file system itself reads best.
+func (c *cache) ReadUpTo(name string, limit int64) ([]byte, error) {
+	e, err := c.entry(name)
+	if err == nil && e != nil && e.IsDir() {
+		err = rootfs.ErrSpecial
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	return rootfs.ReadFile(c.FS, name, limit)
+}
+
 // homeDirs returns the homes that are there: most users in /etc/passwd have none.
 func (c *cache) homeDirs() ([]string, error) {
 	return c.homes.of(func() (there []string, err error) {

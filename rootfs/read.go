@@ -11,6 +11,12 @@ import (
 	"syscall"
 )
 
+// A LimitedFS has a way of its own to do what ReadFile does.
+type LimitedFS interface {
+	fs.FS
+	ReadUpTo(name string, limit int64) ([]byte, error)
+}
+
 // ReadFile returns the content of a regular file of at most limit bytes. A larger
 // one is ErrLimit, together with its first limit bytes.
 func ReadFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
@@ -18,6 +24,9 @@ func ReadFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
 		if data, err := t.content(name, limit); err != errUnsure {
 			return data, t.did("read", name, err)
 		}
+	}
+	if c, ok := fsys.(LimitedFS); ok {
+		return c.ReadUpTo(name, limit)
 	}
 	f, err := fsys.Open(name)
 	if err != nil {
