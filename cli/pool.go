@@ -121,7 +121,8 @@ func (a *app) poolCreateVerb() *cobra.Command {
 there and proven, its size below its ceilings. The machines are made by clade serve, or
 by clade pool reconcile.`,
 		Example: `  clade pool create lab --template debian-12 --size 30 --policy reset --name 'lab-{n:02}' --isolated
-  clade pool create desk --template debian-12:1 --size 0 --spares 3 --ttl 3h --max-memory 16G`,
+  clade pool create desk --template debian-12:1 --size 0 --spares 3 --ttl 3h --max-memory 16G
+  clade template warm debian-12 && clade pool create quick --template debian-12 --kind instant --size 20 --policy reset`,
 		Args:              takes(1, 1, "NAME"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
