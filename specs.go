@@ -81,8 +81,16 @@ type Carried struct {
 
 // Foreign says what was made of another hypervisor's machine.
 type Foreign struct {
-	Machine *Machine `json:"machine"`
+	Machine *Machine `json:"machine"`         // of a dry run without what is given to it only when it is made
+	From    []Origin `json:"from,omitempty"`  // of a dry run: what each of its disks is made from
 	Notes   []string `json:"notes,omitempty"` // for people: what was not taken
+}
+
+// An Origin is the file that a disk of another hypervisor's machine is read from.
+type Origin struct {
+	File   string `json:"file,omitempty"`   // empty for a blank disk
+	Format string `json:"format,omitempty"` // empty where it is found out as it is read
+	Bytes  Bytes  `json:"bytes"`            // what is read
 }
 
 // AllMarks stands for every mark in a list of accepted ones.
@@ -196,6 +204,7 @@ type ImportSpec struct {
 	From   string // a file or an http(s) URL
 	Format string // empty: detected
 	SHA256 string // hex; empty: not checked
+	DryRun bool   // of another hypervisor's machine: only say what would be made
 	Options
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ type importFlags struct {
 	sum     string
 	as      string
 	trust   bool
+	dryRun  bool
 	asJSON  bool
 }
 
@@ -40,6 +43,7 @@ Every machine gets a new identity outside; inside it is who it was.`,
 		Example: `  clade import master ./debian-12.qcow2
   clade import master https://example.org/debian-12.qcow2 --sha256 9f86d0...
   clade import old ./old.img --format raw --firmware uefi
+  clade import box.ova --dry-run
   clade import box.ova --name web-9
   clade import /etc/libvirt/qemu/db.xml
   clade import debian-12.clade --as debian-12:2`,
@@ -56,6 +60,8 @@ Every machine gets a new identity outside; inside it is who it was.`,
 			f.name = args[0]
 		}
 		switch {
+		case f.dryRun && !f.foreign(file):
+			return usage(cmd, "--dry-run goes with another hypervisor's machine: an OVA, an OVF or libvirt's XML")
 		case f.foreign(file):
 			return a.importForeign(cmd, file, f)
 		case f.name != "":
@@ -76,6 +82,7 @@ func (f *importFlags) add(a *app, cmd *cobra.Command) {
 	complete(cmd, "format", cobra.FixedCompletions([]string{"qcow2", "raw", "vmdk", "vdi", "vhdx", "vhd", "ova", "ovf", "libvirt"}, cobra.ShellCompDirectiveNoFileComp))
 	f.options.add(a, cmd)
 	f.options.addFirmware(cmd)
+	flags.BoolVar(&f.dryRun, "dry-run", false, "of another hypervisor's machine: only show what would be made")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
 }
 
@@ -101,7 +108,7 @@ func (f *importFlags) spec(cmd *cobra.Command, file string) (spec clade.ImportSp
 	if f.as != "" || f.trust {
 		return spec, usage(cmd, "--as and --trust go with a bundle")
 	}
-	spec = clade.ImportSpec{From: file, Format: f.format, SHA256: f.sum}
+	spec = clade.ImportSpec{From: file, Format: f.format, SHA256: f.sum, DryRun: f.dryRun}
 	if f.name != "" {
 		if spec.Name, err = clade.ParseName(f.name); err != nil {
 			return spec, err
@@ -111,12 +118,18 @@ func (f *importFlags) spec(cmd *cobra.Command, file string) (spec clade.ImportSp
 	return spec, err
 }
 
-func (a *app) importImage(cmd *cobra.Command, file string, f importFlags) error {
+// importing opens the home for what the flags ask for.
+func (a *app) importing(cmd *cobra.Command, file string, f importFlags) (clade.Services, clade.ImportSpec, error) {
 	spec, err := f.spec(cmd, file)
 	if err != nil {
-		return err
+		return nil, spec, err
 	}
 	s, err := a.open(cmd.Context())
+	return s, spec, err
+}
+
+func (a *app) importImage(cmd *cobra.Command, file string, f importFlags) error {
+	s, spec, err := a.importing(cmd, file, f)
 	if err != nil {
 		return err
 	}
@@ -131,11 +144,7 @@ func (a *app) importForeign(cmd *cobra.Command, file string, f importFlags) erro
 	if f.sum != "" {
 		return usage(cmd, "--sha256 goes with a disk image; an OVA brings its checksums")
 	}
-	spec, err := f.spec(cmd, file)
-	if err != nil {
-		return err
-	}
-	s, err := a.open(cmd.Context())
+	s, spec, err := a.importing(cmd, file, f)
 	if err != nil {
 		return err
 	}
@@ -147,7 +156,39 @@ func (a *app) importForeign(cmd *cobra.Command, file string, f importFlags) erro
 		return a.printJSON(made)
 	}
 	a.sayNotes(made.Notes)
+	if f.dryRun {
+		return a.printTable(foreseen(made))
+	}
 	return a.print("%s", made.Machine.Name)
+}
+
+// foreseen is what an import would make, as a table of two columns.
+func foreseen(f *clade.Foreign) *table {
+	t, m := &table{}, f.Machine
+	t.row("machine", string(m.Name))
+	t.row("source", m.Source)
+	t.row("hardware", hardware(m.Hardware))
+	for i, d := range m.Disks {
+		size, from := "as large as its file says", "blank"
+		if d.Virtual > 0 {
+			size = d.Virtual.String()
+		}
+		if o := f.From[i]; o.File != "" {
+			from = fmt.Sprintf("from %s, %v%s", o.File, o.Bytes, format(o))
+		}
+		t.row(fmt.Sprintf("disk %d", d.Slot), size+", "+from)
+	}
+	t.row("network", m.Network)
+	t.row("hostname", string(m.Identity.Hostname))
+	t.row("address", cmp.Or(address(m), "given when it is made, as UUID and MAC are"))
+	return t
+}
+
+func format(o clade.Origin) string {
+	if o.Format == "" {
+		return ""
+	}
+	return " of " + o.Format
 }
 
 // fileSecond offers files for each argument: the first may be a new name.

@@ -45,7 +45,7 @@ func TestJSONFields(t *testing.T) {
 		"pool create lab --template debian-12:1 --size 2 --ttl 3h --schedule 00:00~size=2;18:00~size=0", "pool reconcile lab", "pool claim lab --for anna",
 		"pool claims lab", "pool ls", "pool show lab",
 		"exec --pool lab --json -- echo hello", "pool update lab --to debian-12:1", "pool apply -f POOL", "inventory --ansible", "pool rm lab --yes --force",
-		"export debian-12 BUNDLE", "import BUNDLE --as other", "import BUNDLE --format ova --name box",
+		"export debian-12 BUNDLE", "import BUNDLE --as other", "import BUNDLE --format ova --name box", "import BUNDLE --format ova --name seen --dry-run",
 		"template create debian-12 --from parent", "rebase r --to debian-12 --keep-changes --dry-run", "network create lab", "build debian-12",
 		"template rm debian-12:2 --yes"} {
 		words := strings.Fields(strings.NewReplacer("BUNDLE", bundle, "POOL", declared).Replace(line))

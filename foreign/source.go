@@ -113,6 +113,42 @@ func (s *Source) Close() error {
 	return a.f.Close()
 }
 
+// Size tells how long the file of a disk is, without a look into it; 0 for a blank
+// disk. Kinds: those of Fetch.
+func (s *Source) Size(d Disk) (clade.Bytes, error) {
+	size, err := s.size(d)
+	return clade.Bytes(size), about("find", "disk "+text(d.File), err)
+}
+
+func (s *Source) size(d Disk) (int64, error) {
+	path := d.File
+	switch {
+	case d.File == "":
+		return 0, nil
+	case s.archive != nil:
+		size, there := s.archive.members[d.File]
+		if !there {
+			return 0, refusal(clade.Corrupt, "it is not in the archive")
+		}
+		return size, nil
+	case filepath.IsAbs(d.File):
+	case !plainName(d.File):
+		return 0, refusal(clade.Invalid, "it is no file beside the description")
+	default:
+		path = filepath.Join(filepath.Dir(s.path), d.File)
+	}
+	f, err := openRegular(path, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
 // Fetch returns the path of the file of a disk, to be read by package image and no
 // other way: what it holds is hostile. Out of an archive it is copied to the folder
 // dir, under a name of its own, for the caller to remove. Where there is a checksum it

@@ -16,15 +16,7 @@ import (
 // the clock had been a year ahead: everything goes on, new versions are the newest
 // all the same, and lists are in the order in which things were made.
 func TestClockThatGoesBack(t *testing.T) {
-	r, err := newRig(t, newDrive(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.close(); err != nil {
-			t.Error(err)
-		}
-	})
+	r := rigged(t, newDrive(t))
 	if err := r.steps(prelude); err != nil {
 		t.Fatal(err)
 	}

@@ -136,16 +136,8 @@ func TestFaults(t *testing.T) {
 	var workers sync.WaitGroup
 	for range 2 {
 		disk := newDrive(t)
-		r, err := newRig(t, disk)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := rigged(t, disk)
 		x := newTrap(t, r.dir)
-		t.Cleanup(func() {
-			if err := r.close(); err != nil {
-				t.Error(err)
-			}
-		})
 		workers.Go(func() {
 			if err := r.steps(suffering); err != nil {
 				t.Error(err)

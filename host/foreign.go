@@ -37,6 +37,9 @@ func (h *Host) ImportForeign(ctx context.Context, spec clade.ImportSpec, p clade
 	if len(their.NICs) == 0 && b.options.Network == "" {
 		b.options.Network = noNetwork
 	}
+	if spec.DryRun {
+		return h.foreseen(ctx, b, source)
+	}
 	m, err := h.fromDisks(ctx, b, func(op *operation, dir string) ([]clade.Bytes, error) {
 		sizes := make([]clade.Bytes, len(their.Disks))
 		for slot, d := range their.Disks {
@@ -51,6 +54,32 @@ func (h *Host) ImportForeign(ctx context.Context, spec clade.ImportSpec, p clade
 		return nil, retitle("import", err)
 	}
 	return &clade.Foreign{Machine: m, Notes: foreignNotes(their, m.Disks)}, nil
+}
+
+// foreseen says what would be made, as far as the description says it. Of its disks'
+// files it only looks whether they are there, how long they are, and whether one that
+// is read on its word may be.
+func (h *Host) foreseen(ctx context.Context, b birth, source *foreign.Source) (*clade.Foreign, error) {
+	if err := h.checkBirth(ctx, b); err != nil {
+		return nil, retitle("import", err)
+	}
+	f := &clade.Foreign{Machine: &draft(b.name, b.options, b.hardware, b.user).Machine}
+	f.Machine.ID, f.Machine.Source, f.Machine.State = "", b.source, clade.Stopped
+	for slot, d := range source.Machine.Disks {
+		n, err := source.Size(d)
+		if format, bad := image.ParseFormat(d.Format); err == nil && d.File != "" {
+			if err = bad; err == nil {
+				err = onItsWord(d, format)
+			}
+		}
+		if err != nil {
+			return nil, fileError("import", fmt.Sprintf("disk %d of %s", slot, b.source), err)
+		}
+		f.Machine.Disks = append(f.Machine.Disks, clade.Disk{Slot: slot, Virtual: d.Virtual})
+		f.From = append(f.From, clade.Origin{File: d.File, Format: d.Format, Bytes: n})
+	}
+	f.Notes = foreignNotes(source.Machine, f.Machine.Disks)
+	return f, nil
 }
 
 // theirName is the wanted name, or the one it had if that can be one here.

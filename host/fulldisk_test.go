@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,15 +53,7 @@ func onFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(mounted, syscall.MNT_DETACH) })
-	r, err := newRig(t, disk)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.close(); err != nil {
-			t.Error(err)
-		}
-	})
+	r := rigged(t, disk)
 	if err := r.steps(suffering); err != nil {
 		t.Fatal(err)
 	}
@@ -92,9 +85,11 @@ func onFullDisk(t *testing.T) {
 	if err := syscall.Mount("", mounted, "", syscall.MS_REMOUNT, ""); err != nil {
 		t.Fatal(err)
 	}
-	if r.h, err = host.Open(t.Context(), attacked(r.dir)); err != nil {
+	h, err := host.Open(t.Context(), attacked(r.dir))
+	if err != nil {
 		t.Fatal(err)
 	}
+	r.h = h
 }
 
 // cramped does an act with that much room on the disk.
@@ -141,20 +136,15 @@ func fill(path string, room int64) error {
 
 // TestFewOpenFiles does acts in processes that may have only so many files open.
 func TestFewOpenFiles(t *testing.T) {
-	r, err := newRig(t, newDrive(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.close(); err != nil {
-			t.Error(err)
-		}
-	})
+	r := rigged(t, newDrive(t))
 	if err := r.steps(suffering); err != nil {
 		t.Fatal(err)
 	}
 	refused, done := 0, 0
-	for _, o := range []ordeal{ordeals[3], ordeals[8], ordeals[16], ordeals[19], ordeals[20]} {
+	for _, o := range ordeals {
+		if !slices.Contains([]string{"full c1 x", "snapshot c1 s", "promote c1", "generalize c1", "export c1 b9.clade"}, o.act) {
+			continue
+		}
 		for limit := 8; limit < 26; limit += 2 {
 			if err := r.steps(o.before); err != nil {
 				t.Fatal(err)

@@ -122,6 +122,21 @@ func newRig(t testing.TB, disk *drive) (*rig, error) {
 	return &rig{dir: dir, h: h, disk: disk, model: newWorld(), seen: map[string]string{}, sums: map[string]string{}}, err
 }
 
+// rigged is a new rig that is closed with the test.
+func rigged(t testing.TB, disk *drive) *rig {
+	t.Helper()
+	r, err := newRig(t, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
 // close ends all machines and removes the home.
 func (r *rig) close() error {
 	machines, err := r.h.Machines(ctx)

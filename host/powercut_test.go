@@ -95,16 +95,8 @@ func (p *powerCut) synced(c call) {
 // no transaction is there a file in place whose content or name a power cut would
 // take away, and no file goes before its record has.
 func TestPowerCuts(t *testing.T) {
-	r, err := newRig(t, newDrive(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := rigged(t, newDrive(t))
 	x := newTrap(t, r.dir)
-	t.Cleanup(func() {
-		if err := r.close(); err != nil {
-			t.Error(err)
-		}
-	})
 	if err := r.steps(suffering); err != nil {
 		t.Fatal(err)
 	}

@@ -113,6 +113,14 @@ func (h *Home) ImportForeign(ctx context.Context, spec clade.ImportSpec, p clade
 	if spec.Name == "" {
 		spec.Name = clade.Name(words[0])
 	}
+	if spec.DryRun {
+		if _, taken := h.s.Machines[spec.Name]; taken {
+			return nil, fail("import", "machine "+string(spec.Name), clade.Exists, "choose another name", "the name is taken")
+		}
+		m := &clade.Machine{Name: spec.Name, Source: "machine " + words[0] + " in " + filepath.Base(spec.From), State: clade.Stopped, Network: "default",
+			Hardware: clade.Hardware{CPUs: 1, Memory: clade.GiB, Firmware: clade.BIOS}, Identity: clade.Identity{Hostname: spec.Name}, Disks: []clade.Disk{{Virtual: 10 * clade.GiB}}}
+		return &clade.Foreign{Machine: m, From: []clade.Origin{{File: words[0] + "-disk0.vmdk", Format: "vmdk", Bytes: clade.GiB}}, Notes: []string{"its TPM is not taken"}}, nil
+	}
 	m, err := h.master(ctx, spec.Name, spec.Options, "machine "+words[0]+" in "+filepath.Base(spec.From), p)
 	return &clade.Foreign{Machine: m, Notes: []string{"its TPM is not taken"}}, err
 }
