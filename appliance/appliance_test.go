@@ -361,3 +361,33 @@ func TestStatic(t *testing.T) {
 		t.Errorf("a script as init: %v, want Invalid", err)
 	}
 }
+
+// What follows the loaded parts of a program is not copied into the VM, and
+// nothing of them is lost.
+func TestStaticIsLoadedWhole(t *testing.T) {
+	// An ELF file of a head, two parts to load of which the later in the list ends
+	// earlier, and a hundred bytes for debuggers.
+	head := make([]byte, 64+2*56)
+	copy(head, "\x7fELF\x02\x01\x01")
+	put16, put32, put64 := binary.LittleEndian.PutUint16, binary.LittleEndian.PutUint32, binary.LittleEndian.PutUint64
+	put16(head[16:], 2)                                        // an executable
+	put16(head[18:], 62)                                       // x86-64
+	put32(head[20:], 1)                                        // version
+	put64(head[32:], 64)                                       // where the parts are listed
+	put16(head[52:], 64)                                       // the size of this head
+	put16(head[54:], 56)                                       // of an entry
+	put16(head[56:], 2)                                        // how many
+	for i, part := range [][2]uint64{{500, 300}, {200, 300}} { // offset, size
+		at := head[64+56*i:]
+		put32(at, 1) // to load
+		put64(at[8:], part[0])
+		put64(at[32:], part[1])
+	}
+	path := filepath.Join(t.TempDir(), "init")
+	if err := os.WriteFile(path, append(head, make([]byte, 900-len(head))...), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if loaded, err := static(path); err != nil || loaded != 800 {
+		t.Errorf("static = %d, %v; want 800 bytes", loaded, err)
+	}
+}
