@@ -410,10 +410,10 @@ func TestAudit(t *testing.T) {
 
 // Image files have no name by which they could be mended.
 func TestAuditOfImagesSaysHowToMendThem(t *testing.T) {
-	h, dir := home(t)
+	_, dir := home(t)
 	one, two := rawImage(t), rawImage(t)
 	const twin = "00112233445566778899aabbccddeeff"
-	h = openWith(t, dir, vm{marks: map[string]string{one: twin, two: twin}})
+	h := openWith(t, dir, vm{marks: map[string]string{one: twin, two: twin}})
 	a, err := h.Audit(ctx, clade.AuditSpec{Images: []string{one, two}}, nil)
 	if err != nil || len(a.Shared) != 1 {
 		t.Fatalf("%+v, %v", a, err)
