@@ -26,6 +26,7 @@ type spec struct {
 	initrd string
 	disks  [][]link // the files of each disk, from the top
 	write  []bool   // by disk
+	uring  bool     // files that are only read are read by io_uring
 }
 
 // portFD is the number of the connected socket of the port in QEMU.
@@ -73,7 +74,7 @@ func (s spec) args() ([]string, error) {
 		args = append(args, "-device", "virtio-scsi-device,id=scsi")
 	}
 	for i, links := range s.disks {
-		nodes, err := blockdevs(i, links, s.write[i])
+		nodes, err := blockdevs(i, links, s.write[i], s.uring)
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +100,7 @@ type blockdev struct {
 	File         string `json:"file,omitempty"`
 	Filename     string `json:"filename,omitempty"`
 	Locking      string `json:"locking,omitempty"`
+	AIO          string `json:"aio,omitempty"`
 	Cache        *cache `json:"cache,omitempty"`
 }
 
@@ -109,7 +111,7 @@ type cache struct {
 
 // blockdevs returns the nodes of a disk, each after those it uses: d0 is the top
 // of the first disk, d0-1 the file below it, d0-1-f the way to that file.
-func blockdevs(disk int, links []link, write bool) ([]string, error) {
+func blockdevs(disk int, links []link, write, uring bool) ([]string, error) {
 	var nodes []string
 	for i := len(links) - 1; i >= 0; i-- {
 		name := fmt.Sprintf("d%d-%d", disk, i)
@@ -119,6 +121,9 @@ func blockdevs(disk int, links []link, write bool) ([]string, error) {
 		readOnly := i > 0 || !write
 		file := blockdev{Driver: "file", Name: name + "-f", ReadOnly: readOnly, Filename: links[i].path, Locking: "on"}
 		node := blockdev{Driver: string(links[i].format), Name: name, ReadOnly: readOnly, File: file.Name}
+		if readOnly && uring {
+			file.AIO = "io_uring"
+		}
 		if !readOnly {
 			file.Discard, node.Discard, node.DetectZeroes = "unmap", "unmap", "unmap"
 			file.Cache = &cache{NoFlush: true} // what is written counts at the end only, see run

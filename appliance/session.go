@@ -133,6 +133,7 @@ func (a *Appliance) prepare(ctx context.Context, disks []Disk, p clade.Progress)
 	if s.memory == 0 {
 		s.memory = 384*clade.MiB + clade.Bytes(len(disks))*2*clade.MiB
 	}
+	s.uring = uring(qemu)
 	s.initrd, err = initramfs(ctx, a.Dir, k, binary)
 	if err != nil && clade.KindOf(err) == clade.Internal {
 		err = &clade.Error{Op: "make", On: "the appliance's root", Kind: kindOf(err), Err: err}

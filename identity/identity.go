@@ -86,6 +86,11 @@ func (m Mark) Read(fsys fs.FS) ([]Finding, error) {
 // An error joins those of the marks that cannot be read, each of kind Unproven;
 // the findings of all others are returned with it.
 func ReadAll(fsys fs.FS, marks []Mark) ([]Finding, error) {
+	if t, ok := fsys.(*rootfs.Tree); ok {
+		still := t.Still()
+		defer still.Release()
+		fsys = still
+	}
 	c := newCache(fsys)
 	var all []Finding
 	var errs []error

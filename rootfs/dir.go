@@ -25,9 +25,14 @@ func (t *Tree) each(name string, fn func(fs.DirEntry) error) error {
 		return t.did("readdir", name, err)
 	}
 	defer unix.Close(fd)
+	return t.entries(fd, name, t, fn)
+}
+
+// entries calls fn for every entry of an open directory, which are in the tree from.
+func (t *Tree) entries(fd int, name string, from lstater, fn func(fs.DirEntry) error) error {
 	buf := buffers.Get().(*[8 << 10]byte)
 	defer buffers.Put(buf)
-	d := directory{tree: t, name: name, buf: buf[:]}
+	d := directory{tree: from, name: name, buf: buf[:]}
 	for {
 		e, err := d.next(fd)
 		if err == io.EOF {
@@ -42,9 +47,14 @@ func (t *Tree) each(name string, fn func(fs.DirEntry) error) error {
 	}
 }
 
+// An lstater describes files: a Tree or a Still.
+type lstater interface {
+	Lstat(name string) (fs.FileInfo, error)
+}
+
 // A directory reads the entries of an open directory.
 type directory struct {
-	tree *Tree
+	tree lstater
 	name string
 	buf  []byte
 	rest []byte // of buf: the records that are not handed out
@@ -113,7 +123,7 @@ func (d *directory) entry() (fs.DirEntry, error) {
 
 // An entry is a name in a directory of a Tree.
 type entry struct {
-	tree      *Tree
+	tree      lstater
 	dir, name string
 	kind      fs.FileMode
 }

@@ -20,7 +20,7 @@ func (t *Tree) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{f: f, name: path.Base(name), dir: directory{tree: t, name: name}}, nil
+	return &file{f: f, tree: t, name: path.Base(name), dir: directory{tree: t, name: name}}, nil
 }
 
 // open opens what name leads to with flag. The node is looked at before it is
@@ -111,6 +111,7 @@ func (i info) Name() string { return i.name }
 // an *os.File can do.
 type file struct {
 	f    *os.File
+	tree *Tree
 	name string
 	dir  directory // where f is one
 }
@@ -144,7 +145,7 @@ func (f *file) ReadDir(n int) ([]fs.DirEntry, error) {
 	case n <= 0 && len(entries) > MaxEntries:
 		entries, err = entries[:MaxEntries], ErrLimit
 	}
-	return entries, f.dir.tree.did("readdir", f.name, err)
+	return entries, f.tree.did("readdir", f.name, err)
 }
 
 func byName(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) }

@@ -134,7 +134,12 @@ func (t *Tree) content(name string, limit int64) ([]byte, error) {
 	if is.IsDir() {
 		return nil, ErrSpecial
 	}
-	data := make([]byte, min(is.Size(), limit))
+	return drain(fd, is.Size(), limit)
+}
+
+// drain reads an open file of that size.
+func drain(fd int, size, limit int64) ([]byte, error) {
+	data := make([]byte, min(size, limit))
 	for at := 0; at < len(data); {
 		n, err := unix.Read(fd, data[at:])
 		switch {
@@ -147,7 +152,7 @@ func (t *Tree) content(name string, limit int64) ([]byte, error) {
 			at += n
 		}
 	}
-	if is.Size() > limit {
+	if size > limit {
 		return data, ErrLimit
 	}
 	return data, nil
@@ -174,12 +179,12 @@ func (t *Tree) readlink(name string) (string, error) {
 // A node is the description of an open file.
 type node struct {
 	name string
-	stat syscall.Stat_t
+	stat unix.Stat_t
 }
 
 func describe(fd int, name string) (*node, error) {
 	n := &node{name: path.Base(name)}
-	if err := syscall.Fstat(fd, &n.stat); err != nil {
+	if err := unix.Fstat(fd, &n.stat); err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -195,7 +200,12 @@ func (n *node) Name() string       { return n.name }
 func (n *node) Size() int64        { return n.stat.Size }
 func (n *node) ModTime() time.Time { return time.Unix(n.stat.Mtim.Unix()) }
 func (n *node) IsDir() bool        { return n.stat.Mode&syscall.S_IFMT == syscall.S_IFDIR }
-func (n *node) Sys() any           { return &n.stat }
+
+// Sys is what an *os.File has there, as far as anybody asks for it.
+func (n *node) Sys() any {
+	s := &n.stat
+	return &syscall.Stat_t{Dev: s.Dev, Ino: s.Ino, Nlink: s.Nlink, Mode: s.Mode, Uid: s.Uid, Gid: s.Gid, Rdev: s.Rdev, Size: s.Size, Blocks: s.Blocks}
+}
 
 func (n *node) Mode() fs.FileMode {
 	mode := fs.FileMode(n.stat.Mode&0o777) | kind(n.stat.Mode>>12)

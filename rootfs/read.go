@@ -17,10 +17,18 @@ type LimitedFS interface {
 	ReadUpTo(name string, limit int64) ([]byte, error)
 }
 
+// A direct file system asks the kernel itself: a Tree or a Still. errUnsure is for what
+// it cannot ask.
+type direct interface {
+	content(name string, limit int64) ([]byte, error)
+	each(name string, fn func(fs.DirEntry) error) error
+	did(op, name string, err error) error
+}
+
 // ReadFile returns the content of a regular file of at most limit bytes. A larger
 // one is ErrLimit, together with its first limit bytes.
 func ReadFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
-	if t, ok := fsys.(*Tree); ok && valid(name) {
+	if t, ok := fsys.(direct); ok && valid(name) {
 		if data, err := t.content(name, limit); err != errUnsure {
 			return data, t.did("read", name, err)
 		}
@@ -71,7 +79,7 @@ const batch = 1024
 // eachEntry calls fn for every entry of a directory, in the directory's order,
 // and stops at its first error. What is no directory is ENOTDIR.
 func eachEntry(fsys fs.FS, name string, fn func(fs.DirEntry) error) error {
-	if t, ok := fsys.(*Tree); ok && valid(name) {
+	if t, ok := fsys.(direct); ok && valid(name) {
 		if err := t.each(name, fn); err != errUnsure {
 			return err
 		}
