@@ -174,7 +174,7 @@ type AuditRead struct {
 	Name   string   `json:"name"`
 	How    string   `json:"how"` // "disk" or "agent"
 	System string   `json:"system,omitempty"`
-	Found  int      `json:"found"` // places with marks
+	Found  int      `json:"found"` // places with marks that twins are compared by
 	Notes  []string `json:"notes,omitempty"`
 	Error  string   `json:"error,omitempty"` // why it could not be read
 }

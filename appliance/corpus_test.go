@@ -123,7 +123,7 @@ func TestCorpus(t *testing.T) {
 		before = append(before, l.digest(t))
 	}
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, machines, nil)
+	results, err := a.Read(ctx, machines, identity.All(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

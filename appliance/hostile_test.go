@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/identity"
 )
 
 // A hostile guest is a disk that is made to mislead whoever reads it.
@@ -126,7 +127,7 @@ func TestHostile(t *testing.T) {
 		machines = append(machines, []Disk{g.disk})
 	}
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, machines, nil)
+	results, err := a.Read(ctx, machines, identity.All(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/clade-vm/clade/identity"
 )
 
 // late is what a guest wrote last, which is in its journal only.
@@ -75,7 +77,7 @@ func TestJournals(t *testing.T) {
 		machines, before = append(machines, []Disk{g.disk}), append(before, digest(t, g.disk.Path))
 	}
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, machines, nil)
+	results, err := a.Read(ctx, machines, identity.All(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/identity"
 )
 
 const mib = 1 << 20
@@ -78,7 +79,7 @@ func TestLayoutsSeparateVar(t *testing.T) {
 		machines = append(machines, []Disk{{Path: separateVar(t, n.table, n.spec), Format: Raw}})
 	}
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, machines, nil)
+	results, err := a.Read(ctx, machines, identity.All(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func TestLayoutsSeparateVar(t *testing.T) {
 func TestLayoutsMissingDisk(t *testing.T) {
 	disks := lvm(t, ext4(t, t.TempDir(), "80M"), ext4(t, t.TempDir(), "24M"))
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, [][]Disk{disks[1:]}, nil)
+	results, err := a.Read(ctx, [][]Disk{disks[1:]}, identity.All(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/identity"
 )
 
 // TestReadMany reads ten disks, one of them broken and one locked, in one boot,
@@ -29,7 +31,7 @@ func TestReadMany(t *testing.T) {
 		before = append(before, digest(t, m[0].Path))
 	}
 	began := time.Now()
-	results, err := a.Read(ctx, machines, nil)
+	results, err := a.Read(ctx, machines, identity.All(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,8 @@ func TestReadFleet(t *testing.T) {
 	base := plain(t)
 	one := [][]Disk{{{Path: base, Format: Raw}}}
 	began := time.Now()
-	if _, err := a.Read(ctx, one, nil); err != nil {
+	all, err := a.Read(ctx, one, identity.All(), nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	single := time.Since(began)
@@ -70,14 +73,21 @@ func TestReadFleet(t *testing.T) {
 		machines = append(machines, one[0])
 	}
 	began = time.Now()
-	results, err := a.Read(ctx, machines, nil)
+	results, err := a.Read(ctx, machines, identity.Compared(), nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	compared := slices.DeleteFunc(all[0].Findings, func(f identity.Finding) bool { m, _ := identity.Find(f.Mark); return m.Kind == identity.Residue })
+	if len(compared) == len(all[0].Findings) {
+		t.Fatal("it has no residue that could be left out")
 	}
 	t.Logf("one disk %v, 50 disks %v", single, time.Since(began))
 	for i, r := range results {
 		if r.Err != nil || r.Reading.MachineID != plantedID {
 			t.Errorf("machine %d: %+v", i, r)
+		}
+		if !slices.Equal(r.Findings, compared) {
+			t.Errorf("machine %d: %+v, want of the marks that were asked for %+v", i, r.Findings, compared)
 		}
 	}
 }
@@ -93,7 +103,7 @@ func TestReadRefused(t *testing.T) {
 	good := []Disk{{Path: plain(t), Format: Raw}}
 	machines := [][]Disk{good, {{Path: bad, Format: Qcow2}}, used, good}
 	err := a.run(ctx, used, 1, nil, func(*session) error {
-		results, err := a.Read(ctx, machines, nil)
+		results, err := a.Read(ctx, machines, identity.All(), nil)
 		if err != nil {
 			return err
 		}

@@ -175,7 +175,7 @@ func (h *Host) readLive(ctx context.Context, m *store.Machine) ([]identity.Findi
 		return nil, err
 	}
 	defer g.Close()
-	found, err := live.Read(ctx, g, slices.DeleteFunc(identity.All(), func(m identity.Mark) bool { return m.Kind == identity.Residue }))
+	found, err := live.Read(ctx, g, identity.Compared())
 	if err != nil {
 		return nil, fileError("audit", "machine "+string(m.Name), err)
 	}
@@ -198,7 +198,7 @@ func (a *auditing) readDisks(ctx context.Context, p clade.Progress) error {
 		return nil
 	}
 	disks, of := a.once(ctx)
-	results, err := a.h.Appliance.Read(ctx, disks, p)
+	results, err := a.h.Appliance.Read(ctx, disks, identity.Compared(), p)
 	if err != nil {
 		return fileError("audit", "the disks", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/appliance"
 	"github.com/clade-vm/clade/generalize"
+	"github.com/clade-vm/clade/identity"
 	"github.com/clade-vm/clade/qcow2"
 	"github.com/clade-vm/clade/store"
 	"github.com/google/uuid"
@@ -144,7 +145,7 @@ func (h *Host) planned(ctx context.Context, on string, disks []appliance.Disk, m
 	if err != nil {
 		return nil, err
 	}
-	results, err := h.Appliance.Read(ctx, [][]appliance.Disk{disks}, p)
+	results, err := h.Appliance.Read(ctx, [][]appliance.Disk{disks}, identity.All(), p)
 	if err == nil {
 		err = results[0].Err
 	}

@@ -191,6 +191,7 @@ type vm struct {
 	clash int                 // conflicts that it finds
 	marks map[string]string   // machine-ids by the directory or file of a disk
 	asked *[][]appliance.Disk // what was to be read, where it is noted
+	of    *[]identity.Mark    // and which marks of it
 }
 
 func (v vm) Generalize(_ context.Context, disks []appliance.Disk, o appliance.Options, _ clade.Progress) (*generalize.Report, error) {
@@ -255,7 +256,10 @@ func (v vm) Merge(_ context.Context, t appliance.Trio, _ clade.Progress) (*clade
 	return r, true, nil
 }
 
-func (v vm) Read(_ context.Context, machines [][]appliance.Disk, _ clade.Progress) ([]appliance.Result, error) {
+func (v vm) Read(_ context.Context, machines [][]appliance.Disk, marks []identity.Mark, _ clade.Progress) ([]appliance.Result, error) {
+	if v.of != nil {
+		*v.of = marks
+	}
 	if v.asked != nil {
 		*v.asked = append(*v.asked, machines...)
 	}

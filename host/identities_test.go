@@ -17,6 +17,7 @@ import (
 	"github.com/clade-vm/clade/appliance"
 	"github.com/clade-vm/clade/generalize"
 	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/identity"
 	"github.com/clade-vm/clade/image"
 	"github.com/clade-vm/clade/qcow2"
 	"golang.org/x/sys/unix"
@@ -346,11 +347,15 @@ func TestAuditReadsFreshClonesOnce(t *testing.T) {
 	}
 	boot(t, h, dir, "c")
 	var asked [][]appliance.Disk
+	var of []identity.Mark
 	const twin = "00112233445566778899aabbccddeeff"
-	h = openWith(t, dir, vm{asked: &asked, marks: map[string]string{machine(t, h, "a").ID: twin}})
+	h = openWith(t, dir, vm{asked: &asked, of: &of, marks: map[string]string{machine(t, h, "a").ID: twin}})
 	result, err := h.Audit(ctx, clade.AuditSpec{}, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if slices.ContainsFunc(of, func(m identity.Mark) bool { return m.Kind == identity.Residue }) || len(of) == 0 {
+		t.Errorf("%d marks are read, with residue that nobody compares", len(of))
 	}
 	// a for a and b; c, d and m for themselves.
 	if len(asked) != 4 || len(result.Read) != 5 {

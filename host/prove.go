@@ -11,6 +11,7 @@ import (
 	"github.com/clade-vm/clade/appliance"
 	"github.com/clade-vm/clade/bundle"
 	"github.com/clade-vm/clade/generalize"
+	"github.com/clade-vm/clade/identity"
 )
 
 // believe makes the generalization of a template that has arrived this home's own
@@ -81,7 +82,7 @@ func (a *arrival) readMarks(ctx context.Context, t *clade.Template, p clade.Prog
 		digests = append(digests, chain[0].Digest)
 	}
 	p.Tell(clade.Event{Step: "prove", Note: "read the marks of template " + t.Ref().String()})
-	results, err := a.h.Appliance.Read(ctx, [][]appliance.Disk{disks}, p)
+	results, err := a.h.Appliance.Read(ctx, [][]appliance.Disk{disks}, identity.All(), p)
 	if err == nil {
 		err = results[0].Err
 	}

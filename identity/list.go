@@ -1,5 +1,7 @@
 package identity
 
+import "slices"
+
 // A Family is a part of the list that belongs together: the marks of one file of
 // this package.
 type Family struct {
@@ -50,6 +52,12 @@ func Families() []Family {
 		}
 	}
 	return families
+}
+
+// Compared returns the marks that twins are compared by: all but residue, whose
+// findings have no value.
+func Compared() []Mark {
+	return slices.DeleteFunc(All(), func(m Mark) bool { return m.Kind == Residue })
 }
 
 // All returns every mark, in the order of Families.

@@ -31,6 +31,7 @@ type Request struct {
 	Time    int64    `json:"time,omitempty"`   // Greet: nanoseconds since 1970
 	Disks   []string `json:"disks,omitempty"`  // the serials of one machine's disks, by slot
 	System  string   `json:"system,omitempty"` // which of several operating systems
+	Marks   []string `json:"marks,omitempty"`  // Read: which marks
 	Enable  []string `json:"enable,omitempty"`
 	Disable []string `json:"disable,omitempty"`
 	Trio    *Trio    `json:"trio,omitempty"` // Merge: the two others; Disks are the new version's

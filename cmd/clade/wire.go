@@ -14,6 +14,7 @@ import (
 	"github.com/clade-vm/clade/debian"
 	"github.com/clade-vm/clade/generalize"
 	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/identity"
 	"github.com/clade-vm/clade/qemu"
 	"github.com/clade-vm/clade/recipe"
 )
@@ -92,12 +93,12 @@ func (d disks) Generalize(ctx context.Context, list []appliance.Disk, o applianc
 	return vm.Generalize(ctx, list, o, p)
 }
 
-func (d disks) Read(ctx context.Context, machines [][]appliance.Disk, p clade.Progress) ([]appliance.Result, error) {
+func (d disks) Read(ctx context.Context, machines [][]appliance.Disk, marks []identity.Mark, p clade.Progress) ([]appliance.Result, error) {
 	vm, err := d.accelerated(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return vm.Read(ctx, machines, p)
+	return vm.Read(ctx, machines, marks, p)
 }
 
 func (d disks) Merge(ctx context.Context, t appliance.Trio, p clade.Progress) (*clade.Merge, bool, error) {
