@@ -39,7 +39,6 @@ itself unless a controller is at work.`,
 	flags := cmd.Flags()
 	flags.StringVar(&spec.Person, "for", "", "who gets it")
 	class.add(cmd)
-	flags.StringVar(&class.file, "for-all", "", "the same as --roster")
 	flags.Var(&spec.TTL, "ttl", "how long the claim lasts, such as 3h (default: as the pool has it)")
 	flags.DurationVar(&wait, "wait", 0, "how long to wait for a machine that is ready")
 	flags.StringVar(&page, "html", "", "a new file for the handout as a page")
@@ -59,24 +58,30 @@ itself unless a controller is at work.`,
 		ctx, cancel := context.WithTimeout(cmd.Context(), max(wait, time.Minute))
 		defer cancel()
 		end := time.Now().Add(wait)
-		claims := []*clade.Claim{}
-		var errs []error
-		for _, person := range persons {
-			spec.Person = person
-			c, err := a.claimUntil(ctx, s, spec, end)
-			if err != nil {
-				errs = append(errs, err)
-				if !errors.Is(err, clade.Busy) {
-					break
-				}
-				continue
-			}
-			claims = append(claims, c)
-		}
-		errs = append(errs, a.handOut(claims, page, class.file == "" && len(errs) == 0, *asJSON))
-		return errors.Join(errs...)
+		claims, err := a.claimEach(ctx, s, spec, persons, end)
+		return errors.Join(err, a.handOut(claims, page, class.file == "" && err == nil, *asJSON))
 	}
 	return cmd
+}
+
+// claimEach claims a machine for each person; who finds none until then does not keep
+// the others from theirs.
+func (a *app) claimEach(ctx context.Context, s clade.Services, spec clade.ClaimSpec, persons []string, end time.Time) ([]*clade.Claim, error) {
+	claims := []*clade.Claim{}
+	var errs []error
+	for _, person := range persons {
+		spec.Person = person
+		c, err := a.claimUntil(ctx, s, spec, end)
+		if err != nil {
+			errs = append(errs, err)
+			if !errors.Is(err, clade.Busy) {
+				break
+			}
+			continue
+		}
+		claims = append(claims, c)
+	}
+	return claims, errors.Join(errs...)
 }
 
 // A roster is a class that a command line names.
