@@ -125,7 +125,7 @@ func massacre(t *testing.T, disk *drive, seed uint64, killed, commands *atomic.I
 		if killed.Load() >= int64(*kills) {
 			return nil
 		}
-		if strings.HasPrefix(act, "write") {
+		if strings.HasPrefix(act, "write") || strings.HasPrefix(act, "pour") { // QEMU's to write
 			err = r.step(act)
 		} else {
 			commands.Add(1)

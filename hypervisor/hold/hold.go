@@ -84,7 +84,7 @@ func Holder(path string) (pid int, since time.Time) {
 	if info, err := os.Stat(path); err == nil {
 		since = info.ModTime()
 	}
-	if pid = holder(string(text), path); pid == 0 {
+	if pid, err = holder(string(text), path); err != nil || pid == 0 {
 		return 0, since
 	}
 	if held, err := Held(path); err != nil || !held {
@@ -94,30 +94,34 @@ func Holder(path string) (pid int, since time.Time) {
 }
 
 // holder returns the process that a lock's text says has the lock, if it has the file
-// open, or 0.
-func holder(text, path string) int {
+// open, or 0. An error is that the file cannot be looked at.
+func holder(text, path string) (int, error) {
 	pid, err := strconv.Atoi(strings.TrimSpace(text))
 	switch {
 	case err != nil || pid >= -1 && pid <= 1:
-		return 0
+		return 0, nil
 	case pid > 1:
 		if open, err := hasOpen(pid, path); err != nil || !open {
-			return 0
+			return 0, err
 		}
-		return pid
+		return pid, nil
 	}
 	if open, err := hasOpen(-pid, path); err != nil || open {
-		return 0 // it is being started still
+		return 0, err // it is being started still
 	}
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range all {
 		if other, err := strconv.Atoi(filepath.Base(dir)); err == nil {
-			if open, err := hasOpen(other, path); err == nil && open {
-				return other
+			open, err := hasOpen(other, path)
+			if err != nil {
+				return 0, err
+			}
+			if open {
+				return other, nil
 			}
 		}
 	}
-	return 0
+	return 0, nil
 }
 
 // hasOpen tells whether the process has the file open: a recycled process id has not.

@@ -103,7 +103,10 @@ func kill(path string) ([]byte, error) {
 	}
 	busy := &clade.Error{Op: "kill", On: "the holder of " + path, Kind: clade.Busy,
 		Err: errors.New("another command is starting it"), Hint: "try again in a moment"}
-	pid := holder(string(text), path)
+	pid, err := holder(string(text), path)
+	if err != nil {
+		return nil, &clade.Error{Op: "look at", On: path, Kind: clade.KindOf(err), Err: err}
+	}
 	if pid == 0 {
 		return nil, busy
 	}
