@@ -63,7 +63,7 @@ var floors = map[string]string{
 	"lab/fake": "pool lineage identity generalize audit", // a home in memory, for the tests of the faces
 
 	// main
-	"cmd/clade": "host cli qemu appliance appliance/guest generalize debian recipe",
+	"cmd/clade": "host cli qemu appliance appliance/guest generalize identity debian recipe",
 }
 
 // processes may start other programs; all others may not import os/exec.
