@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/appliance"
@@ -40,9 +39,6 @@ func (h *Host) generalizeImage(ctx context.Context, spec clade.GeneralizeSpec, p
 	if _, err := image.Copy(ctx, spec.Image, built, p); err != nil {
 		return nil, fileError("copy", on, err)
 	}
-	var writing sync.WaitGroup
-	writing.Go(func() { writeOut(built) })
-	defer writing.Wait()
 	report, err := h.generalizeCopy(ctx, appliance.Disk{Path: built, Format: format}, spec, p)
 	if err != nil {
 		return nil, fileError("generalize", on, err)
@@ -51,17 +47,6 @@ func (h *Host) generalizeImage(ctx context.Context, spec clade.GeneralizeSpec, p
 		return nil, fileError("write", "image "+out, err)
 	}
 	return generalization(on, "image "+out, report)
-}
-
-// writeOut has the kernel begin to write a file to the disk, so that who waits for
-// that in the end, when all is proven, has little to wait for.
-func writeOut(path string) {
-	f, err := os.Open(path)
-	if err != nil {
-		return // who opens it to work on it says so
-	}
-	defer f.Close()
-	_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE) // a file system may not have it
 }
 
 // imageResult is the file that the generalized copy becomes.

@@ -56,14 +56,9 @@ func copyFile(ctx context.Context, from, to *os.File, size int64, p clade.Progre
 	event := clade.Event{Step: "copy", Total: size, Unit: "B"}
 	reflinked = unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) == nil
 	if !reflinked {
-		if err := to.Truncate(size); err != nil {
-			return false, err
-		}
-		err = eachExtent(from, size, func(start, end int64) error {
-			return copyExtent(ctx, from, to, start, end, func(done int64) {
-				event.Done = done
-				p.Tell(event)
-			})
+		err := copyExtents(ctx, from, to, size, func(done int64) {
+			event.Done = done
+			p.Tell(event)
 		})
 		if err != nil {
 			return false, err
@@ -72,6 +67,41 @@ func copyFile(ctx context.Context, from, to *os.File, size int64, p clade.Progre
 	event.Done, event.End = size, true
 	p.Tell(event)
 	return reflinked, nil
+}
+
+// copyExtents copies the data of from, and leaves holes where it has some. The disk
+// writes what has been copied while the next is.
+func copyExtents(ctx context.Context, from, to *os.File, size int64, tell func(int64)) error {
+	if err := to.Truncate(size); err != nil {
+		return err
+	}
+	w := startWriteout(to)
+	defer w.stop()
+	return eachExtent(from, size, func(start, end int64) error {
+		if err := reserve(to, start, end); err != nil {
+			return err
+		}
+		return copyExtent(ctx, from, to, start, end, func(done int64) {
+			w.copied(done)
+			tell(done)
+		})
+	})
+}
+
+// reserve takes the blocks of a stretch in one piece, where the file system can.
+func reserve(to *os.File, start, end int64) error {
+	err := unix.Fallocate(int(to.Fd()), 0, start, end-start)
+	if cannot(err) {
+		return nil
+	}
+	return err
+}
+
+// cannot says that a call failed as it does where a file system or an old kernel does
+// not have it, or a seccomp filter is in its way (EPERM).
+func cannot(err error) bool {
+	return errors.Is(err, syscall.EXDEV) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSYS) ||
+		errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.EPERM)
 }
 
 // eachExtent calls do for each stretch of data in f, in order. On a file system
@@ -109,9 +139,7 @@ func copyExtent(ctx context.Context, from, to *os.File, at, end int64, tell func
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue
-		case errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENOSYS),
-			errors.Is(err, syscall.EOPNOTSUPP), errors.Is(err, syscall.EPERM):
-			// Other file systems, an old kernel, a seccomp filter (EPERM): by hand.
+		case cannot(err):
 			return copyByHand(ctx, from, to, at, end, tell)
 		case err != nil:
 			return fmt.Errorf("at byte %d: %w", at, err)
