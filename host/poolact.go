@@ -267,7 +267,11 @@ func (h *Host) moveTo(ctx context.Context, record *store.Pool, m *member, p clad
 	if err != nil || now.Source == want {
 		return err
 	}
-	if s, _ := h.snapshot(ctx, now, beforeRebase); s != nil {
+	s, err := h.kept(ctx, now, beforeRebase)
+	if err != nil {
+		return err
+	}
+	if s != nil {
 		if s.Source == want {
 			_, err := h.UndoRebase(ctx, now.Name, p)
 			return err

@@ -62,7 +62,11 @@ func (h *Host) rebaseTo(ctx context.Context, m *store.Machine, to clade.Ref) (so
 	if _, err := basesOf(m, "rebase"); err != nil {
 		return "", nil, err
 	}
-	if s, _ := h.snapshot(ctx, m, beforeRebase); s != nil {
+	s, err := h.kept(ctx, m, beforeRebase)
+	if err != nil {
+		return "", nil, retitle("rebase", err)
+	}
+	if s != nil {
 		return "", nil, &clade.Error{Op: "rebase", On: on, Kind: clade.Exists, Err: errors.New("its last rebase is neither confirmed nor undone"),
 			Hint: fmt.Sprintf("clade rebase %s --confirm, or --undo", m.Name)}
 	}

@@ -29,7 +29,11 @@ func (h *Host) CreateSnapshot(ctx context.Context, spec clade.SnapshotSpec, p cl
 		return nil, err
 	}
 	defer release()
-	if s, _ := h.snapshot(ctx, m, name); s != nil {
+	s, err := h.kept(ctx, m, name)
+	if err != nil {
+		return nil, retitle("create snapshot of", err)
+	}
+	if s != nil {
 		return nil, &clade.Error{Op: "create", On: "snapshot " + string(name) + " of machine " + string(machine), Kind: clade.Exists,
 			Hint: "choose another name, or remove it: clade snapshot rm " + string(machine) + " " + string(name)}
 	}
@@ -40,7 +44,7 @@ func (h *Host) CreateSnapshot(ctx context.Context, spec clade.SnapshotSpec, p cl
 	if err != nil {
 		return nil, err
 	}
-	s := moment(frozen, name)
+	s = moment(frozen, name)
 	return s, h.db.Write(ctx, func(tx *store.Tx) error { return tx.AddSnapshot(m.ID, s) })
 }
 
@@ -72,17 +76,26 @@ func (h *Host) Snapshots(ctx context.Context, machine clade.Name) (list []*clade
 
 // snapshot finds one of a machine's snapshots. Kind NotFound.
 func (h *Host) snapshot(ctx context.Context, m *store.Machine, name clade.Name) (*clade.Snapshot, error) {
+	s, err := h.kept(ctx, m, name)
+	if err == nil && s == nil {
+		err = &clade.Error{Op: "find", On: "snapshot " + string(name) + " of machine " + string(m.Name), Kind: clade.NotFound,
+			Hint: "clade snapshot ls " + string(m.Name) + " shows what there is"}
+	}
+	return s, err
+}
+
+// kept returns one of a machine's snapshots, nil where there is none of that name.
+func (h *Host) kept(ctx context.Context, m *store.Machine, name clade.Name) (*clade.Snapshot, error) {
 	list, err := h.Snapshots(ctx, m.Name)
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range list {
 		if s.Name == name {
 			return s, nil
 		}
 	}
-	if err == nil {
-		err = &clade.Error{Op: "find", On: "snapshot " + string(name) + " of machine " + string(m.Name), Kind: clade.NotFound,
-			Hint: "clade snapshot ls " + string(m.Name) + " shows what there is"}
-	}
-	return nil, err
+	return nil, nil
 }
 
 // RestoreSnapshot makes a stopped machine what it was; what was written since is

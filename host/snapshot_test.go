@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -93,6 +94,43 @@ func TestSnapshotsGoWithTheMachine(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 	clean(t, h, dir)
+}
+
+// TestSnapshotThatIsHalfRead: where the disks of a snapshot cannot be read, nothing goes
+// back to it. A machine of no disks would be found to be what it was.
+func TestSnapshotThatIsHalfRead(t *testing.T) {
+	h, dir := home(t)
+	for _, act := range []string{"template m", "linked t c", "snapshot c s", "rebase c t"} {
+		must(t, h, act)
+	}
+	was := layer(t, h, "c")
+	records(t, dir, "ALTER TABLE snapshot_disks RENAME COLUMN mount TO elsewhere")
+	for _, act := range []string{"restore c s", "undo c", "rebase c t", "snapshot c s"} {
+		if err := perform(ctx, h, act); err == nil || errors.Is(err, clade.NotFound) || errors.Is(err, clade.Exists) {
+			t.Errorf("%s without its disks = %v, want what failed", act, err)
+		}
+	}
+	records(t, dir, "ALTER TABLE snapshot_disks RENAME COLUMN elsewhere TO mount")
+	if now := layer(t, h, "c"); now != was {
+		t.Errorf("it rests on %s, want %s", now, was)
+	}
+	clean(t, h, dir)
+	must(t, h, "undo c")
+	must(t, h, "restore c s")
+	clean(t, h, dir)
+}
+
+// records runs SQL on the records of a home.
+func records(t *testing.T, dir, text string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(dir, "clade.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(text)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestRebase(t *testing.T) {

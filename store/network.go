@@ -31,7 +31,10 @@ func (tx *Tx) Networks() ([]*clade.Network, error) {
 		}
 		return err
 	}, "SELECT network, name FROM machines ORDER BY name")
-	return list, err
+	if err != nil {
+		return nil, err // half of what a record says is not a record
+	}
+	return list, nil
 }
 
 // Network returns one user network without its machines. Kind NotFound.

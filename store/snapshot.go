@@ -46,7 +46,10 @@ func (tx *Tx) Snapshots(machine string) ([]*clade.Snapshot, error) {
 		}
 		return err
 	}, "SELECT s.machine, s.name, s.slot, s.layer, s.base, s.virtual, s.label, s.mount FROM snapshot_disks s "+where+" ORDER BY s.machine, s.name, s.slot", args...)
-	return list, err
+	if err != nil {
+		return nil, err // half of what a record says is not a record
+	}
+	return list, nil
 }
 
 // AddSnapshot records a snapshot of the machine with that id: its last one, also

@@ -213,3 +213,38 @@ func TestDataDisksComeBackWhole(t *testing.T) {
 		t.Errorf("a machine with the label home twice: error %v, want kind %q", err, clade.Exists)
 	}
 }
+
+// TestHalfARecordIsNone: where the disks of what is listed cannot be read, there is no
+// list. Who took one for whole would find nothing to go back to.
+func TestHalfARecordIsNone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db := open(t, path)
+	l := &clade.Layer{ID: "l", Created: time.Unix(1, 0)}
+	disks := []clade.TemplateDisk{{Layer: "l"}}
+	err := db.Write(t.Context(), func(tx *store.Tx) error {
+		return errors.Join(tx.AddLayer(l), tx.AddMachine(machine(1)),
+			tx.AddSnapshot("id1", &clade.Snapshot{Name: "s", Disks: []clade.Disk{{Layer: "l"}}}),
+			tx.AddTemplate(&clade.Template{Name: "t", Version: "1", Disks: disks}), tx.AddWarm(&clade.Warm{ID: "w", Template: clade.Ref{Name: "t", Version: "1"}, Disks: disks}),
+			tx.AddNetwork(&clade.Network{Name: "n"}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, half := range []struct {
+		table string
+		list  func(tx *store.Tx) (int, error)
+	}{
+		{"snapshot_disks", func(tx *store.Tx) (int, error) { list, err := tx.Snapshots("id1"); return len(list), err }},
+		{"template_disks", func(tx *store.Tx) (int, error) { list, err := tx.Templates(); return len(list), err }},
+		{"warm_disks", func(tx *store.Tx) (int, error) { list, err := tx.Warm(); return len(list), err }},
+		{"machines", func(tx *store.Tx) (int, error) { list, err := tx.Networks(); return len(list), err }},
+	} {
+		raw(t, path, "ALTER TABLE "+half.table+" RENAME TO elsewhere")
+		var n int
+		err := db.Read(t.Context(), func(tx *store.Tx) (err error) { n, err = half.list(tx); return err })
+		if err == nil || n != 0 {
+			t.Errorf("without %s there are %d, %v; want none and an error", half.table, n, err)
+		}
+		raw(t, path, "ALTER TABLE elsewhere RENAME TO "+half.table)
+	}
+}

@@ -37,7 +37,10 @@ func (tx *Tx) Templates() ([]*clade.Template, error) {
 		}
 		return err
 	}, "SELECT name, version, slot, layer, virtual, label, mount FROM template_disks ORDER BY name, version, slot")
-	return list, err
+	if err != nil {
+		return nil, err // half of what a record says is not a record
+	}
+	return list, nil
 }
 
 // Template returns one template: the newest where ref has no version. Kind NotFound.

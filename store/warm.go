@@ -43,7 +43,10 @@ func (tx *Tx) Warm() ([]*clade.Warm, error) {
 		}
 		return err
 	}, "SELECT warm, slot, layer, virtual, label, mount FROM warm_disks ORDER BY warm, slot")
-	return list, err
+	if err != nil {
+		return nil, err // half of what a record says is not a record
+	}
+	return list, nil
 }
 
 // AddWarm records a warm template. One that its template has already gives the
