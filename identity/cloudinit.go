@@ -34,8 +34,8 @@ func cloudInitMarks() []Mark {
 		},
 		{
 			Name: "cloud-init-seed", Kind: Conflict, Default: true, Where: "any",
-			Why:         "a seed in the image gives every clone the same instance-id, hostname and users, and wins over its own",
-			Source:      "https://docs.cloud-init.io/en/latest/reference/datasources/nocloud.html",
+			Why:         "a seed in the image gives every clone its instance-id and hostname, which win over those of the clone's own seed",
+			Source:      "https://github.com/canonical/cloud-init/blob/main/cloudinit/sources/DataSourceNoCloud.py (seed_dirs, _merge_new_seed)",
 			Paths:       []string{"var/lib/cloud/seed/*/meta-data", "var/lib/cloud/seed/*"},
 			Regenerates: "nothing: each clone gets its seed from outside",
 			way:         remove{value: having("instance-id")},
@@ -43,7 +43,7 @@ func cloudInitMarks() []Mark {
 		{
 			Name: "cloud-init-network", Kind: Residue, Default: true, Where: "any",
 			Why:    "the network files that cloud-init wrote pin the master's MAC and its static addresses",
-			Source: "https://docs.cloud-init.io/en/latest/reference/network-config.html",
+			Source: "https://github.com/canonical/cloud-init/blob/main/cloudinit/cmd/clean.py (GEN_NET_CONFIG_FILES); https://docs.cloud-init.io/en/latest/reference/cli.html#clean",
 			Paths: []string{
 				"etc/netplan/50-cloud-init.yaml", "etc/network/interfaces.d/50-cloud-init*", "etc/systemd/network/10-cloud-init-*",
 				"etc/systemd/network/50-cloud-init-*", "etc/NetworkManager/system-connections/cloud-init-*",
@@ -54,8 +54,8 @@ func cloudInitMarks() []Mark {
 		},
 		{
 			Name: "cloud-init-mounts", Kind: Residue, Default: true, Where: "any",
-			Why:         "the master's ephemeral disks and swap stay in /etc/fstab, and a clone waits for disks that it does not have",
-			Source:      "https://docs.cloud-init.io/en/latest/reference/modules.html#mounts",
+			Why:         "the master's ephemeral disks and swap stay in /etc/fstab, and a clone looks for disks that it may not have",
+			Source:      "https://github.com/canonical/cloud-init/blob/main/cloudinit/config/cc_mounts.py (MNT_COMMENT)",
 			Paths:       []string{"etc/fstab"},
 			Regenerates: "cloud-init (mounts module)",
 			way:         lines(cloudInitMount),
@@ -64,7 +64,7 @@ func cloudInitMarks() []Mark {
 			// Off: without it sshd may let in by password whom cloud-init kept out.
 			Name: "cloud-init-sshd", Kind: Residue, Default: false, Where: "any",
 			Why:         "whether the master let people in by password is decided for its clones too",
-			Source:      "https://docs.cloud-init.io/en/latest/reference/cli.html#clean",
+			Source:      "https://github.com/canonical/cloud-init/blob/main/cloudinit/cmd/clean.py (GEN_SSH_CONFIG_FILES); https://docs.cloud-init.io/en/latest/reference/cli.html#clean",
 			Paths:       []string{"etc/ssh/sshd_config.d/50-cloud-init.conf"},
 			Regenerates: "cloud-init, where the seed says ssh_pwauth; otherwise sshd's own default counts",
 			way:         remove{},

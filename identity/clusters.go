@@ -23,7 +23,7 @@ func clusterMarks() []Mark {
 		{
 			Name: "nomad-node-id", Kind: Secret, Default: true, Where: "any",
 			Why:    "clients of one id are one node, and its secret lets either act as the other",
-			Source: "https://developer.hashicorp.com/nomad/docs/configuration/client",
+			Source: "https://github.com/hashicorp/nomad/blob/main/client/client.go (client-id, secret-id); https://github.com/hashicorp/nomad/blob/main/command/agent/agent.go (node-id)",
 			Paths: []string{
 				"opt/nomad/client/client-id", "opt/nomad/client/secret-id", "opt/nomad/data/client/client-id", "opt/nomad/data/client/secret-id",
 				"var/lib/nomad/client/client-id", "var/lib/nomad/client/secret-id", "opt/nomad/server/node-id", "opt/nomad/data/server/node-id",

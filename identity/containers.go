@@ -11,7 +11,7 @@ func containerMarks() []Mark {
 		{
 			Name: "docker-engine-id", Kind: Conflict, Default: true, Where: "any",
 			Why:         "engines of one id are one to what manages them",
-			Source:      "https://github.com/moby/moby/issues/13278; https://github.com/moby/moby/issues/41443",
+			Source:      "https://github.com/moby/moby/issues/13278; https://github.com/moby/moby/blob/master/daemon/id.go",
 			Paths:       []string{"var/lib/docker/engine-id", "etc/docker/key.json"},
 			Regenerates: "dockerd",
 			way:         remove{value: fingerprint},
@@ -31,7 +31,7 @@ func containerMarks() []Mark {
 		{
 			Name: "containerd-uuid", Kind: Conflict, Default: true, Where: "any",
 			Why:    "the daemon's UUID is the same on twins",
-			Source: "https://github.com/containerd/containerd/pull/3474",
+			Source: "https://github.com/containerd/containerd/blob/main/plugins/services/introspection/local.go",
 			Paths: []string{
 				"var/lib/containerd/io.containerd.grpc.v1.introspection/uuid", "var/lib/docker/containerd/daemon/io.containerd.grpc.v1.introspection/uuid",
 				"var/lib/rancher/*/agent/containerd/io.containerd.grpc.v1.introspection/uuid",
@@ -42,7 +42,7 @@ func containerMarks() []Mark {
 		{
 			Name: "incus-server-key", Kind: Secret, Default: true, Where: "any",
 			Why:         "clients and other servers know the server by its certificate: twins pass for each other",
-			Source:      "https://linuxcontainers.org/incus/docs/main/authentication/",
+			Source:      "https://github.com/lxc/incus/blob/main/internal/util/cert.go (LoadServerCert); https://linuxcontainers.org/incus/docs/main/authentication/",
 			Paths:       []string{"var/lib/incus/server.*", "var/lib/lxd/server.*", "var/snap/lxd/common/lxd/server.*"},
 			Regenerates: "incusd, lxd",
 			way:         remove{value: privateKey},
@@ -92,7 +92,7 @@ func containerMarks() []Mark {
 		{
 			Name: "rancher-agent", Kind: Secret, Default: true, Where: "any",
 			Why:         "clones carry out the plans that Rancher makes for the master",
-			Source:      "https://github.com/rancher/system-agent",
+			Source:      "https://github.com/rancher/system-agent/blob/main/install.sh",
 			Paths:       []string{"var/lib/rancher/agent/rancher2_connection_info.json", "etc/rancher/agent/cattle-id", "etc/rancher/agent/connection-info.json"},
 			Regenerates: "nothing: the registration command that Rancher shows",
 			way:         remove{},

@@ -5,7 +5,7 @@ func credentialMarks() []Mark {
 		{
 			Name: "cloud-credentials", Kind: Secret, Default: false, Where: "any",
 			Why:    "who has a clone acts as the master's users in their clouds, clusters and registries",
-			Source: "https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html; man 5 netrc; man 7 gitcredentials",
+			Source: "https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-files.html; man 1 curl (--netrc); man 1 git-credential-store",
 			Paths: []string{
 				"~/.aws/credentials", "~/.aws/sso/cache/*", "~/.config/gcloud/credentials.db", "~/.config/gcloud/application_default_credentials.json",
 				"~/.config/gcloud/legacy_credentials/*/*.json", "~/.azure/msal_token_cache.*", "~/.azure/accessTokens.json",
@@ -27,7 +27,7 @@ func credentialMarks() []Mark {
 		{
 			Name: "keyrings", Kind: Secret, Default: false, Where: "any",
 			Why:         "the passwords that the desktop keeps for the master's users",
-			Source:      "man 1 gnome-keyring-daemon; https://wiki.archlinux.org/title/KDE_Wallet",
+			Source:      "https://github.com/GNOME/gnome-keyring/blob/main/daemon/dbus/gkd-secret-service.c (keyrings); https://wiki.archlinux.org/title/KDE_Wallet",
 			Paths:       []string{"~/.local/share/keyrings/*", "~/.gnome2/keyrings/*", "~/.local/share/kwalletd/*", "~/.kde/share/apps/kwallet/*"},
 			Regenerates: "the desktop, empty",
 			way:         remove{},

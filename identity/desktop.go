@@ -55,7 +55,7 @@ func desktopMarks() []Mark {
 		{
 			Name: "bluetooth-pairings", Kind: Secret, Default: true, Where: "any",
 			Why:         "the keys of the master's devices",
-			Source:      "man 8 bluetoothd",
+			Source:      "https://github.com/bluez/bluez/blob/master/doc/settings-storage.txt (LinkKey, LongTermKey)",
 			Paths:       []string{"var/lib/bluetooth/*/*/info"},
 			Regenerates: "nothing: pairing",
 			way:         remove{},

@@ -61,7 +61,7 @@ func dhcpMarks() []Mark {
 		{
 			Name: "networkmanager-leases", Kind: Conflict, Default: true, Where: "any",
 			Why:         "a clone asks for the master's address",
-			Source:      "man 8 NetworkManager",
+			Source:      "https://github.com/NetworkManager/NetworkManager/blob/main/src/core/dhcp/nm-dhcp-utils.c (statedir_path)",
 			Paths:       []string{"var/lib/NetworkManager/*.lease", "var/lib/NetworkManager/dhclient*.conf"},
 			Regenerates: "NetworkManager",
 			way:         remove{value: fingerprint},
@@ -69,7 +69,7 @@ func dhcpMarks() []Mark {
 		{
 			Name: "networkmanager-secret-key", Kind: Secret, Default: true, Where: "any",
 			Why:         "stable MAC and IPv6 addresses and DHCP client ids are made from it: twins get the same",
-			Source:      "man 5 nm-settings (ipv6.addr-gen-mode, connection.stable-id)",
+			Source:      "man 8 NetworkManager (/var/lib/NetworkManager/secret_key and /etc/machine-id); man 5 nm-settings (ipv6.addr-gen-mode, connection.stable-id)",
 			Paths:       []string{"var/lib/NetworkManager/secret_key"},
 			Regenerates: "NetworkManager",
 			way:         remove{},
@@ -77,7 +77,7 @@ func dhcpMarks() []Mark {
 		{
 			Name: "networkmanager-history", Kind: Residue, Default: true, Where: "any",
 			Why:         "where the master has been: access points seen, connections used",
-			Source:      "man 8 NetworkManager",
+			Source:      "https://github.com/NetworkManager/NetworkManager/blob/main/src/core/settings/nm-settings.c (kf_db_timestamps, kf_db_seen_bssids)",
 			Paths:       []string{"var/lib/NetworkManager/seen-bssids", "var/lib/NetworkManager/timestamps"},
 			Regenerates: "NetworkManager",
 			way:         remove{},
@@ -85,7 +85,7 @@ func dhcpMarks() []Mark {
 		{
 			Name: "dhcp-client-id", Kind: Conflict, Default: true, Where: "any",
 			Why:         "a client id that is written down is the same on twins: the server gives both one address",
-			Source:      "man 5 nm-settings-keyfile; man 5 dhclient.conf; RFC 2132 section 9.14",
+			Source:      "man 5 nm-settings (ipv4.dhcp-client-id); man 5 dhclient.conf; RFC 2132 section 9.14",
 			Paths:       []string{"etc/NetworkManager/system-connections/*", "etc/dhcp/dhclient.conf", "etc/dhclient.conf"},
 			Regenerates: "not needed: the client's own default, the MAC or a DUID",
 			way:         lines(dhcpClientID),
@@ -93,7 +93,7 @@ func dhcpMarks() []Mark {
 		{
 			Name: "wicked-duid", Kind: Conflict, Default: true, Where: "SUSE",
 			Why:         "the DUID and the IAIDs are the ids by which servers know a machine",
-			Source:      "https://github.com/openSUSE/wicked/blob/master/man/wicked-config.5.in",
+			Source:      "https://github.com/openSUSE/wicked/blob/master/src/duid.c; https://github.com/openSUSE/wicked/blob/master/src/iaid.c; https://github.com/openSUSE/wicked/blob/master/man/wicked-config.5.in (storedir, default-duid)",
 			Paths:       []string{"var/lib/wicked/duid.xml", "var/lib/wicked/iaid.xml"},
 			Regenerates: "wickedd",
 			way:         remove{value: fingerprint},

@@ -19,7 +19,7 @@ func directoryMarks() []Mark {
 			// Off: it is the database of a Kerberos server, with all its principals.
 			Name: "kerberos-kdc", Kind: Secret, Default: false, Where: "any",
 			Why:    "two servers of one realm that do not know of each other drift apart",
-			Source: "man 8 krb5kdc; man 1 virt-sysprep (kerberos-data)",
+			Source: "man 5 kdc.conf (database_name, key_stash_file); man 1 virt-sysprep (kerberos-data)",
 			Paths: []string{
 				"var/kerberos/krb5kdc/principal*", "var/kerberos/krb5kdc/.k5.*", "var/lib/krb5kdc/principal*", "etc/krb5kdc/stash",
 			},

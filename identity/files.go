@@ -26,7 +26,7 @@ func fileMarks() []Mark {
 		{
 			Name: "locate-database", Kind: Residue, Default: true, Where: "any",
 			Why:         "the names of all the master's files, those that are gone among them",
-			Source:      "man 1 locate; man 8 updatedb",
+			Source:      "man 1 plocate; man 8 updatedb.plocate",
 			Paths:       []string{"var/lib/mlocate/mlocate.db*", "var/lib/plocate/plocate.db*", "var/cache/locate/locatedb*", "var/lib/slocate/slocate.db*"},
 			Regenerates: "updatedb, once a day",
 			way:         remove{},

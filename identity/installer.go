@@ -14,7 +14,7 @@ func installerMarks() []Mark {
 			Paths: []string{
 				"etc/cloud/cloud-init.disabled", "etc/cloud/ds-identify.cfg", "etc/cloud/cloud.cfg.d/*subiquity-disable-cloudinit-networking.cfg",
 				"etc/cloud/cloud.cfg.d/90-installer-network.cfg", "etc/netplan/00-installer-config*.yaml", "etc/netplan/50-cloud-init.yaml",
-				"etc/cloud/cloud.cfg.d/99-installer.cfg",
+				"etc/cloud/cloud.cfg.d/20-disable-cc-dpkg-grub.cfg", "etc/cloud/cloud.cfg.d/99-installer.cfg",
 			},
 			Regenerates: "cloud-init, from each clone's own seed. These are the files that /etc/cloud/clean.d/99-installer removes",
 			way:         when{holds: installedBySubiquity, way: remove{value: having("instance-id")}},

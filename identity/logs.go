@@ -33,8 +33,8 @@ func logMarks() []Mark {
 			// Emptied: process accounting writes to the file only if it is there.
 			Name: "process-accounting", Kind: Residue, Default: true, Where: "any",
 			Why:         "every program that ran on the master, and who ran it",
-			Source:      "man 2 acct; man 1 lastcomm; man 1 virt-sysprep (pacct-log)",
-			Paths:       []string{"var/account/pacct*", "var/account/savacct", "var/account/usracct"},
+			Source:      "man 2 acct; man 1 lastcomm (FILES); man 1 virt-sysprep (pacct-log)",
+			Paths:       []string{"var/account/pacct*", "var/account/savacct", "var/account/usracct", "var/log/account/pacct*", "var/log/account/savacct", "var/log/account/usracct"},
 			Regenerates: "the kernel, where accounting is on",
 			way:         empty{},
 		},

@@ -40,7 +40,7 @@ func managementMarks() []Mark {
 		{
 			Name: "puppet-certificates", Kind: Secret, Default: true, Where: "any",
 			Why:    "the certificate is the node: twins get each other's catalogue, and passwords in it",
-			Source: "https://puppet.com/docs/puppet/7/dirs_ssldir.html",
+			Source: "https://github.com/puppetlabs/puppet/blob/main/lib/puppet/defaults.rb (ssldir); https://github.com/puppetlabs/puppet/blob/main/lib/puppet/util/run_mode.rb",
 			Paths: []string{
 				"etc/puppetlabs/puppet/ssl/private_keys/*", "etc/puppetlabs/puppet/ssl/certs/*", "etc/puppetlabs/puppet/ssl/certificate_requests/*",
 				"etc/puppetlabs/puppet/ssl/public_keys/*", "var/lib/puppet/ssl/private_keys/*", "var/lib/puppet/ssl/certs/*",
@@ -52,7 +52,7 @@ func managementMarks() []Mark {
 		{
 			Name: "puppet-state", Kind: Residue, Default: true, Where: "any",
 			Why:    "the master's last catalogue, reports and facts",
-			Source: "https://puppet.com/docs/puppet/7/dirs_vardir.html; man 1 virt-sysprep (puppet-data-log)",
+			Source: "https://github.com/puppetlabs/puppet/blob/main/lib/puppet/defaults.rb (statedir, client_datadir, clientbucketdir, reportdir); https://github.com/puppetlabs/puppet/blob/main/lib/puppet/util/run_mode.rb; man 1 virt-sysprep (puppet-data-log)",
 			Paths: []string{
 				"opt/puppetlabs/puppet/cache/state/*", "opt/puppetlabs/puppet/cache/client_data/*", "opt/puppetlabs/puppet/cache/clientbucket/*",
 				"opt/puppetlabs/puppet/cache/reports/*", "var/lib/puppet/state/*", "var/lib/puppet/client_data/*", "var/lib/puppet/clientbucket/*",
@@ -64,7 +64,7 @@ func managementMarks() []Mark {
 		{
 			Name: "chef-client-key", Kind: Secret, Default: true, Where: "any",
 			Why:         "the key is the node: twins overwrite each other's attributes",
-			Source:      "https://docs.chef.io/ctl_chef_client",
+			Source:      "https://github.com/chef/chef-web-docs/blob/main/content/reusable/md/security_chef_validator_context.md",
 			Paths:       []string{"etc/chef/client.pem", "etc/cinc/client.pem"},
 			Regenerates: "chef-client, with a validation key",
 			way:         remove{},
@@ -72,7 +72,7 @@ func managementMarks() []Mark {
 		{
 			Name: "chef-node-name", Kind: Conflict, Default: true, Where: "any",
 			Why:         "twins answer to one name",
-			Source:      "https://docs.chef.io/config_rb_client",
+			Source:      "https://github.com/chef/chef-web-docs/blob/main/content/reusable/md/chef_client_run.md (node_name)",
 			Paths:       []string{"etc/chef/client.rb", "etc/cinc/client.rb"},
 			Regenerates: "not needed: chef-client takes the host's name",
 			way:         nameLines(chefNode),
@@ -80,19 +80,19 @@ func managementMarks() []Mark {
 		{
 			Name: "cfengine-keys", Kind: Secret, Default: true, Where: "any",
 			Why:    "hosts are known by their keys: twins are one host, and reports of both are mixed",
-			Source: "https://docs.cfengine.com/docs/3.21/reference-components-cf-key.html",
+			Source: "https://github.com/cfengine/documentation/blob/master/content/getting-started/01-installing-cfengine/secure-bootstrap.markdown; https://github.com/Normation/rudder-agent/blob/master/share/commands/agent-check (exist_or_restore)",
 			Paths: []string{
 				"var/cfengine/ppkeys/localhost.priv", "var/cfengine/ppkeys/localhost.pub", "var/rudder/cfengine-community/ppkeys/localhost.priv",
-				"var/rudder/cfengine-community/ppkeys/localhost.pub",
+				"var/rudder/cfengine-community/ppkeys/localhost.pub", "var/backups/rudder/ppkeys-*/localhost.priv", "var/backups/rudder/ppkeys-*/localhost.pub",
 			},
 			Regenerates: "cf-key, as the agent of Rudder calls it; the hub must be bootstrapped to again",
 			way:         remove{},
 		},
 		{
 			Name: "rudder-uuid", Kind: Conflict, Default: true, Where: "any",
-			Why:         "nodes of one UUID are one to the server",
-			Source:      "https://github.com/Normation/rudder-agent/blob/master/share/commands/agent-factory-reset",
-			Paths:       []string{"opt/rudder/etc/uuid.hive"},
+			Why:         "nodes of one UUID are one to the server; a UUID that is gone is restored from its backup",
+			Source:      "https://github.com/Normation/rudder-agent/blob/master/share/commands/agent-factory-reset; https://github.com/Normation/rudder-agent/blob/master/share/commands/agent-check (exist_or_restore)",
+			Paths:       []string{"var/backups/rudder/uuid.hive-*", "var/backups/rudder/agent.cert-*", "opt/rudder/etc/ssl/agent.cert", "opt/rudder/etc/uuid.hive"},
 			Regenerates: "rudder agent reinit, or its own check of itself. A server's, which is \"root\", stays",
 			way:         when{holds: notRudderServer, way: remove{}},
 		},
@@ -124,7 +124,7 @@ func managementMarks() []Mark {
 		{
 			Name: "amazon-ssm-agent", Kind: Secret, Default: true, Where: "any",
 			Why:         "twins are one managed node, and commands go to either",
-			Source:      "https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/registration/instance_info.go",
+			Source:      "https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/registration/instance_info.go; https://github.com/aws/amazon-ssm-agent/blob/mainline/agent/managedInstances/vault/fsvault/fsvault.go",
 			Paths:       []string{"var/lib/amazon/ssm/Vault/Store/*", "var/lib/amazon/ssm/Vault/Manifest", "var/lib/amazon/ssm/registration"},
 			Regenerates: "amazon-ssm-agent on EC2; elsewhere it must be registered with an activation",
 			way:         remove{},

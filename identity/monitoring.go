@@ -1,6 +1,9 @@
 package identity
 
-import "regexp"
+import (
+	"bytes"
+	"regexp"
+)
 
 // monitoringMarks: a name that is written down in an agent's configuration makes
 // every clone report as the master. Where there is none, agents ask for the
@@ -54,19 +57,23 @@ func monitoringMarks() []Mark {
 		{
 			Name: "netdata-node-id", Kind: Conflict, Default: true, Where: "any",
 			Why:    "nodes of one id are one to the cloud and to parents, which then disconnect either",
-			Source: "https://learn.netdata.cloud/docs/netdata-agent/node-identities",
+			Source: "https://github.com/netdata/netdata/blob/master/docs/learn/vm-templates.md; https://github.com/netdata/netdata/blob/master/docs/learn/node-identities.md",
 			Paths: []string{
+				"var/lib/netdata/status-netdata.json", "var/cache/netdata/status-netdata.json", "tmp/status-netdata.json", "run/status-netdata.json",
+				"var/run/status-netdata.json", "opt/netdata/var/lib/netdata/status-netdata.json", "opt/netdata/var/cache/netdata/status-netdata.json",
 				"var/lib/netdata/registry/netdata.public.unique.id", "opt/netdata/var/lib/netdata/registry/netdata.public.unique.id",
 			},
-			Regenerates: "netdata",
-			way:         remove{},
+			Regenerates: "netdata. Its status files hold the id too, and it is taken from them where its own file is gone",
+			way:         remove{value: netdataID},
 		},
 		{
 			Name: "netdata-claim", Kind: Secret, Default: true, Where: "any",
 			Why:    "clones connect to the cloud as the master",
-			Source: "https://learn.netdata.cloud/docs/netdata-agent/node-identities",
+			Source: "https://github.com/netdata/netdata/blob/master/docs/learn/vm-templates.md; https://github.com/netdata/netdata/blob/master/docs/learn/node-identities.md",
 			Paths: []string{
 				"var/lib/netdata/cloud.d/private.pem", "var/lib/netdata/cloud.d/claimed_id", "var/lib/netdata/cloud.d/token",
+				"var/lib/netdata/cloud.d/cloud.conf", "var/lib/netdata/cloud.d/public.pem", "opt/netdata/var/lib/netdata/cloud.d/cloud.conf",
+				"opt/netdata/var/lib/netdata/cloud.d/public.pem",
 				"opt/netdata/var/lib/netdata/cloud.d/private.pem", "opt/netdata/var/lib/netdata/cloud.d/claimed_id",
 				"opt/netdata/var/lib/netdata/cloud.d/token",
 			},
@@ -84,9 +91,9 @@ func monitoringMarks() []Mark {
 		{
 			Name: "elastic-agent", Kind: Secret, Default: true, Where: "any",
 			Why:    "the agent's id and its key for Fleet: twins are one agent there",
-			Source: "https://github.com/elastic/beats/issues/37743",
+			Source: "https://github.com/elastic/beats/issues/37743; https://github.com/elastic/elastic-agent/blob/main/internal/pkg/agent/application/paths/files.go",
 			Paths: []string{
-				"opt/Elastic/Agent/fleet.enc", "opt/Elastic/Agent/fleet.yml", "opt/Elastic/Agent/state.enc", "etc/elastic-agent/fleet.enc",
+				"opt/Elastic/Agent/fleet.enc", "opt/Elastic/Agent/fleet.yml", "opt/Elastic/Agent/data/elastic-agent-*/state.enc", "var/lib/elastic-agent/data/elastic-agent-*/state.enc", "etc/elastic-agent/fleet.enc",
 				"etc/elastic-agent/fleet.yml", "var/lib/elastic-agent/fleet.enc",
 			},
 			Regenerates: "nothing: elastic-agent enroll",
@@ -130,4 +137,13 @@ func notZabbixDefault(name string) string {
 		return ""
 	}
 	return name
+}
+
+// netdataID is the value of the file of Netdata's id. Its status files, which hold
+// the id among a lot that changes by the minute, have none.
+func netdataID(data []byte) string {
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return ""
+	}
+	return plain(data)
 }

@@ -30,7 +30,7 @@ func sentNameMarks() []Mark {
 		},
 		{
 			Name: "networkmanager-hostname", Kind: Conflict, Default: true, Where: "any",
-			Why: why, Source: "man 5 nm-settings-keyfile", Regenerates: fromNow,
+			Why: why, Source: "man 5 nm-settings (ipv4.dhcp-hostname); man 5 nm-settings-keyfile", Regenerates: fromNow,
 			Paths: []string{"etc/NetworkManager/system-connections/*"},
 			way:   nameLines(networkManagerHostname),
 		},
@@ -51,7 +51,7 @@ func cardMarks() []Mark {
 		{
 			Name: "udev-net-rules", Kind: Conflict, Default: true, Where: "any",
 			Why:         "the name eth0 stays reserved for the master's card, and the clone's becomes eth1, which nothing configures",
-			Source:      "man 7 udev; man 1 virt-sysprep (udev-persistent-net)",
+			Source:      "https://salsa.debian.org/systemd-team/systemd/-/blob/debian/bookworm/debian/udev.README.Debian; man 1 virt-sysprep (udev-persistent-net)",
 			Paths:       []string{"etc/udev/rules.d/*persistent-net*.rules", "etc/udev/rules.d/*net_persistent*.rules"},
 			Regenerates: "udev, on those systems that still write it",
 			way:         remove{value: fingerprint},

@@ -59,8 +59,8 @@ func randomMarks() []Mark {
 		{
 			Name: "fwupd-key", Kind: Secret, Default: true, Where: "any",
 			Why:         "reports of firmware are signed with it: twins cannot be told apart",
-			Source:      "man 1 fwupdmgr",
-			Paths:       []string{"var/lib/fwupd/pki/secret.key", "var/lib/fwupd/pki/client.pem"},
+			Source:      "https://github.com/hughsie/libjcat/blob/main/libjcat/jcat-gnutls-pkcs7-engine.c; https://github.com/hughsie/libjcat/blob/main/libjcat/jcat-gnutls-ed25519-engine.c",
+			Paths:       []string{"var/lib/fwupd/pki/secret.key", "var/lib/fwupd/pki/client.pem", "var/lib/fwupd/pki/secret.ed25519", "var/lib/fwupd/pki/public.ed25519"},
 			Regenerates: "fwupd",
 			way:         remove{value: privateKey},
 		},

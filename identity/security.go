@@ -5,7 +5,7 @@ func securityMarks() []Mark {
 		{
 			Name: "wazuh-agent-key", Kind: Secret, Default: true, Where: "any",
 			Why:         "the manager knows an agent by its key: twins are one agent, and their messages are refused as repeated",
-			Source:      "https://documentation.wazuh.com/current/development/client-keys.html",
+			Source:      "https://github.com/wazuh/wazuh/blob/main/src/shared/include/defs.h (KEYS_FILE); https://documentation.wazuh.com/current/development/client-keys.html",
 			Paths:       []string{"var/ossec/etc/client.keys"},
 			Regenerates: "wazuh-agent enrols again where it may; otherwise agent-auth",
 			way:         empty{},
@@ -39,7 +39,7 @@ func securityMarks() []Mark {
 			// Off: the file holds the customer's id too, and the sensor does not start without.
 			Name: "crowdstrike-aid", Kind: Conflict, Default: false, Where: "any",
 			Why:         "hosts of one agent id are one to Falcon",
-			Source:      "https://github.com/CrowdStrike/falcon-operator/blob/main/pkg/common/constants.go",
+			Source:      "https://github.com/CrowdStrike/falcon-operator/blob/main/docs/resources/node/README.md",
 			Paths:       []string{"opt/CrowdStrike/falconstore"},
 			Regenerates: "falcon-sensor, after falconctl -s --cid. In the master, falconctl -d -f --aid takes out the agent id alone",
 			way:         remove{value: fingerprint},

@@ -5,7 +5,7 @@ func spoolMarks() []Mark {
 		{
 			Name: "mail-queue", Kind: Residue, Default: true, Where: "any",
 			Why:    "every clone sends the mail that the master had not sent yet",
-			Source: "https://www.postfix.org/OVERVIEW.html; man 8 exim4; man 8 sendmail",
+			Source: "https://www.postfix.org/QSHAPE_README.html; https://www.postfix.org/OVERVIEW.html; man 8 exim (-Mvh, -Mvb); man 7 hier (/var/spool/mqueue)",
 			Paths: []string{
 				"var/spool/postfix/active/*", "var/spool/postfix/deferred/*", "var/spool/postfix/incoming/*", "var/spool/postfix/maildrop/*",
 				"var/spool/postfix/hold/*", "var/spool/postfix/corrupt/*", "var/spool/postfix/defer/*", "var/spool/exim4/input/*",

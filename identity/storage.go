@@ -16,7 +16,7 @@ func storageMarks() []Mark {
 		{
 			Name: "iscsi-initiator", Kind: Conflict, Default: true, Where: "any",
 			Why:         "two initiators of one name share sessions and reservations: a target logs one out, or lets both write",
-			Source:      "RFC 7143 section 4.2.7; man 8 iscsi-iname",
+			Source:      "RFC 7143 section 4.2.7; man 8 iscsid (FILES); https://github.com/open-iscsi/open-iscsi/blob/master/etc/systemd/iscsi-init.service.template",
 			Paths:       []string{"etc/iscsi/initiatorname.iscsi"},
 			Regenerates: "open-iscsi on Debian (GenerateName=yes); iscsi-init.service where it waits for a missing file",
 			way:         reset{value: initiator, to: newInitiator},
@@ -24,7 +24,7 @@ func storageMarks() []Mark {
 		{
 			Name: "nvme-host", Kind: Conflict, Default: true, Where: "any",
 			Why:         "two NVMe-oF hosts of one NQN or ID share reservations, and a controller may drop either",
-			Source:      "https://nvmexpress.org/specifications/ (Base Specification, Host Identifier); man 1 nvme-gen-hostnqn",
+			Source:      "man 1 nvme-connect (--hostnqn, --hostid); man 1 nvme-gen-hostnqn",
 			Paths:       []string{"etc/nvme/hostnqn", "etc/nvme/hostid"},
 			Regenerates: "nvme-cli takes both from the machine's UUID where the files are missing",
 			way:         remove{},
@@ -71,7 +71,7 @@ func storageMarks() []Mark {
 		{
 			Name: "gluster-uuid", Kind: Conflict, Default: true, Where: "any",
 			Why:         "peers of one UUID are one to the pool: it refuses the second, or confuses both",
-			Source:      "https://docs.gluster.org/en/latest/Administrator-Guide/Storage-Pools/",
+			Source:      "https://github.com/gluster/glusterfs/blob/devel/xlators/mgmt/glusterd/src/glusterd.h (GLUSTERD_INFO_FILE); https://docs.gluster.org/en/latest/Administrator-Guide/Storage-Pools/",
 			Paths:       []string{"var/lib/glusterd/glusterd.info"},
 			Regenerates: "glusterd. A node that was in a pool must be probed again",
 			way:         remove{value: fingerprint},

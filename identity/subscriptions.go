@@ -60,9 +60,8 @@ func subscriptionMarks() []Mark {
 		},
 		{
 			Name: "zypp-anonymous-id", Kind: Conflict, Default: true, Where: "SUSE",
-			Why: "download statistics count twins as one machine",
-			Source: "https://github.com/openSUSE/libzypp/blob/master/zypp/target/TargetImpl.cc; " +
-				"https://github.com/uyuni-project/uyuni-docs/blob/master/modules/administration/pages/troubleshooting/tshoot-registerclones.adoc",
+			Why:         "download statistics count twins as one machine",
+			Source:      "https://github.com/openSUSE/libzypp/blob/master/zypp/zypp/target/TargetImpl.cc; https://github.com/uyuni-project/uyuni-docs/blob/master/modules/administration/pages/troubleshooting/tshoot-registerclones.adoc",
 			Paths:       []string{"var/lib/zypp/AnonymousUniqueId"},
 			Regenerates: "zypper",
 			way:         remove{},
@@ -86,7 +85,7 @@ func subscriptionMarks() []Mark {
 		{
 			Name: "popularity-contest", Kind: Conflict, Default: true, Where: "Debian, Ubuntu",
 			Why:         "twins are one machine to the statistics of packages",
-			Source:      "man 8 popularity-contest",
+			Source:      "https://salsa.debian.org/popularity-contest-team/popularity-contest/-/blob/master/default.conf (MY_HOSTID); https://salsa.debian.org/popularity-contest-team/popularity-contest/-/blob/master/FAQ",
 			Paths:       []string{"etc/popularity-contest.conf"},
 			Regenerates: "dpkg-reconfigure popularity-contest. Without an id nothing is sent",
 			way:         lines(popconID),
@@ -116,8 +115,8 @@ func subscriptionMarks() []Mark {
 		},
 		{
 			Name: "landscape-client", Kind: Secret, Default: true, Where: "Ubuntu",
-			Why:         "the secure id is the computer: twins take turns in being it",
-			Source:      "https://github.com/canonical/landscape-client/blob/main/landscape/client/broker/registration.py",
+			Why:         "the secure id is the computer: twins are one to the server until it takes one of them for a clone",
+			Source:      "https://github.com/canonical/landscape-client/blob/main/landscape/client/broker/registration.py; https://github.com/canonical/landscape-client/blob/main/landscape/client/broker/service.py; https://github.com/canonical/landscape-client/blob/main/landscape/client/deployment.py",
 			Paths:       []string{"var/lib/landscape/client/broker.bpickle*"},
 			Regenerates: "landscape-client registers again, with the account and key in etc/landscape/client.conf",
 			way:         remove{},

@@ -31,7 +31,7 @@ func tlsMarks() []Mark {
 		{
 			Name: "cockpit-certificate", Kind: Secret, Default: true, Where: "any",
 			Why:         "the self-signed key of Cockpit is the same on every clone",
-			Source:      "man 8 cockpit-tls; https://github.com/cockpit-project/cockpit/blob/main/doc/modules/man/pages/cockpit-tls.8.adoc",
+			Source:      "https://github.com/cockpit-project/cockpit/blob/main/src/tls/cockpit-certificate-helper.in; man 8 cockpit-tls",
 			Paths:       []string{"etc/cockpit/ws-certs.d/0-self-signed*"},
 			Regenerates: "cockpit",
 			way:         remove{},

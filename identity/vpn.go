@@ -17,7 +17,7 @@ func vpnMarks() []Mark {
 		{
 			Name: "wireguard-key-files", Kind: Secret, Default: true, Where: "any",
 			Why:         "as the keys in WireGuard's configuration",
-			Source:      "man 8 wg (genkey, PostUp)",
+			Source:      "man 8 wg (genkey, set private-key); man 5 systemd.netdev (PrivateKeyFile)",
 			Paths:       []string{"etc/wireguard/*.key", "etc/wireguard/*private*", "etc/systemd/network/*.wgkey"},
 			Regenerates: "nothing: wg genkey, and the peers must be told",
 			way:         remove{},
@@ -25,7 +25,7 @@ func vpnMarks() []Mark {
 		{
 			Name: "tailscale-state", Kind: Secret, Default: true, Where: "any",
 			Why:         "node key and machine key are the machine: twins are one node, and only one of them is reached",
-			Source:      "https://tailscale.com/kb/1010/node-keys",
+			Source:      "https://github.com/tailscale/tailscale/blob/main/cmd/tailscaled/tailscaled.go (statedir); https://github.com/tailscale/tailscale/blob/main/ipn/store.go (MachineKeyStateKey)",
 			Paths:       []string{"var/lib/tailscale/tailscaled.state", "var/lib/tailscale/tailscaled.log.conf", "var/lib/tailscale/certs/*.key"},
 			Regenerates: "tailscaled, with a login or an auth key (tailscale up)",
 			way:         remove{},
@@ -33,7 +33,7 @@ func vpnMarks() []Mark {
 		{
 			Name: "zerotier-identity", Kind: Secret, Default: true, Where: "any",
 			Why:         "the identity is the machine's address in every ZeroTier network: twins have one address",
-			Source:      "https://man.archlinux.org/man/zerotier-one.8.en",
+			Source:      "https://github.com/zerotier/ZeroTierOne/blob/dev/doc/zerotier-one.8.md",
 			Paths:       []string{"var/lib/zerotier-one/identity.secret", "var/lib/zerotier-one/identity.public", "var/lib/zerotier-one/authtoken.secret"},
 			Regenerates: "zerotier-one. Private networks must authorize the new address",
 			way:         remove{},
@@ -41,7 +41,7 @@ func vpnMarks() []Mark {
 		{
 			Name: "netbird-config", Kind: Secret, Default: true, Where: "any",
 			Why:         "the WireGuard key and the SSH key of the peer are in it: twins are one peer",
-			Source:      "https://github.com/netbirdio/netbird/blob/main/client/internal/profilemanager/service.go",
+			Source:      "https://github.com/netbirdio/netbird/blob/main/client/internal/profilemanager/service.go; https://github.com/netbirdio/netbird/blob/main/client/internal/profilemanager/config.go (PrivateKey, SSHKey)",
 			Paths:       []string{"var/lib/netbird/default.json", "var/lib/netbird/*/*.json", "etc/netbird/config.json"},
 			Regenerates: "netbird up, with a login or a setup key",
 			way:         remove{},

@@ -18,7 +18,7 @@ func logPlants() map[string]Plant {
 				"var/log/up": "->../../srv/kept", "srv/kept": "kept",
 			},
 		},
-		"process-accounting": emptied("var/account/pacct", "var/account/savacct", "var/account/usracct"),
+		"process-accounting": emptied("var/account/pacct", "var/account/savacct", "var/account/usracct", "var/log/account/pacct", "var/log/account/savacct", "var/log/account/usracct"),
 		"logrotate-state": gone(
 			"var/lib/logrotate/status", "var/lib/logrotate/logrotate.status", "var/lib/logrotate.status", "var/lib/misc/logrotate.status",
 		),

@@ -21,9 +21,10 @@ func managementPlants() map[string]Plant {
 		"chef-client-key": gone("etc/chef/client.pem", "etc/cinc/client.pem"),
 		"cfengine-keys": gone(
 			"var/cfengine/ppkeys/localhost.priv", "var/cfengine/ppkeys/localhost.pub", "var/rudder/cfengine-community/ppkeys/localhost.priv",
-			"var/rudder/cfengine-community/ppkeys/localhost.pub",
+			"var/rudder/cfengine-community/ppkeys/localhost.pub", "var/backups/rudder/ppkeys-20260101/localhost.priv",
+			"var/backups/rudder/ppkeys-20260101/localhost.pub",
 		),
-		"rudder-uuid":      gone("opt/rudder/etc/uuid.hive"),
+		"rudder-uuid":      gone("opt/rudder/etc/uuid.hive", "opt/rudder/etc/ssl/agent.cert", "var/backups/rudder/uuid.hive-20260101", "var/backups/rudder/agent.cert-20260101"),
 		"ansible-facts":    gone("etc/ansible/facts.d/x"),
 		"ansible-tmp":      gone("root/.ansible/tmp/x", "home/ann/.ansible/cp/x"),
 		"azure-agent":      gone("var/lib/waagent/x"),

@@ -3,14 +3,19 @@ package identitytest
 func monitoringPlants() map[string]Plant {
 	return map[string]Plant{
 		"datadog-auth-token": gone("etc/datadog-agent/auth_token", "etc/datadog-agent/ipc_cert.pem"),
-		"netdata-node-id":    gone("var/lib/netdata/registry/netdata.public.unique.id", "opt/netdata/var/lib/netdata/registry/netdata.public.unique.id"),
+		"netdata-node-id": gone(
+			"var/lib/netdata/registry/netdata.public.unique.id", "opt/netdata/var/lib/netdata/registry/netdata.public.unique.id",
+			"var/lib/netdata/status-netdata.json", "var/cache/netdata/status-netdata.json", "tmp/status-netdata.json", "run/status-netdata.json",
+			"var/run/status-netdata.json", "opt/netdata/var/lib/netdata/status-netdata.json", "opt/netdata/var/cache/netdata/status-netdata.json",
+		),
 		"netdata-claim": gone(
 			"var/lib/netdata/cloud.d/private.pem", "var/lib/netdata/cloud.d/claimed_id", "var/lib/netdata/cloud.d/token",
 			"opt/netdata/var/lib/netdata/cloud.d/private.pem", "opt/netdata/var/lib/netdata/cloud.d/claimed_id", "opt/netdata/var/lib/netdata/cloud.d/token",
+			"var/lib/netdata/cloud.d/cloud.conf", "var/lib/netdata/cloud.d/public.pem", "opt/netdata/var/lib/netdata/cloud.d/cloud.conf", "opt/netdata/var/lib/netdata/cloud.d/public.pem",
 		),
 		"beats-id": gone("var/lib/filebeat/meta.json"),
 		"elastic-agent": gone(
-			"opt/Elastic/Agent/fleet.enc", "opt/Elastic/Agent/fleet.yml", "opt/Elastic/Agent/state.enc", "etc/elastic-agent/fleet.enc",
+			"opt/Elastic/Agent/fleet.enc", "opt/Elastic/Agent/fleet.yml", "opt/Elastic/Agent/data/elastic-agent-8.1.0-abc/state.enc", "var/lib/elastic-agent/data/elastic-agent-8.1.0-abc/state.enc", "etc/elastic-agent/fleet.enc",
 			"etc/elastic-agent/fleet.yml", "var/lib/elastic-agent/fleet.enc",
 		),
 		"splunk-guid": gone("opt/splunkforwarder/etc/instance.cfg", "opt/splunk/etc/instance.cfg"),

@@ -11,6 +11,6 @@ func randomPlants() map[string]Plant {
 		"tpm2-srk":           gone("var/lib/systemd/tpm2-srk-public-key.pem"),
 		"homed-key":          gone("var/lib/systemd/home/local.private"),
 		"openssl-rnd":        gone("root/.rnd"),
-		"fwupd-key":          keys("var/lib/fwupd/pki/secret.key", "var/lib/fwupd/pki/client.pem"),
+		"fwupd-key":          keys("var/lib/fwupd/pki/secret.key", "var/lib/fwupd/pki/client.pem", "var/lib/fwupd/pki/secret.ed25519", "var/lib/fwupd/pki/public.ed25519"),
 	}
 }
