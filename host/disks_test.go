@@ -14,15 +14,20 @@ import (
 // dataHead is the file that a machine's second disk writes to.
 func dataHead(t *testing.T, dir string, m *clade.Machine) os.FileInfo {
 	t.Helper()
-	files, _ := filepath.Glob(filepath.Join(dir, "machines", m.ID, "disk1-*.qcow2"))
-	if len(files) != 1 {
-		t.Fatalf("the data disk has the files %v, want one", files)
-	}
-	fi, err := os.Stat(files[0])
+	fi, err := os.Stat(dataHeadPath(t, dir, m))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return fi
+}
+
+func dataHeadPath(t *testing.T, dir string, m *clade.Machine) string {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(dir, "machines", m.ID, "disk1-*.qcow2"))
+	if len(files) != 1 {
+		t.Fatalf("the data disk has the files %v, want one", files)
+	}
+	return files[0]
 }
 
 // TestDataDiskStays: whatever becomes of the system, the data disk goes on being the

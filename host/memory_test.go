@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/clade-vm/clade/host"
 	"github.com/clade-vm/clade/hypervisor"
 	"github.com/clade-vm/clade/hypervisor/fake"
+	"github.com/clade-vm/clade/qcow2"
 )
 
 // whole checks what a kill must not leave of machines: one that stands still, one that
@@ -129,6 +131,36 @@ func TestMemory(t *testing.T) {
 		t.Errorf("with --disk-only it is %+v, want it stopped, with the data disk as it was", m)
 	}
 	clean(t, h, dir)
+	whole(t, h, dir)
+}
+
+// TestMemoryTakesDataBack: a data disk goes back with the memory that knows it, to the layer
+// of that moment, also where it was frozen again since; what was written after it is gone.
+func TestMemoryTakesDataBack(t *testing.T) {
+	h, dir, _ := remembers(t, nil)
+	moments := map[string]string{"s": machine(t, h, "c").Disks[1].Layer}
+	must(t, h, "memory c s2")
+	moments["s2"] = machine(t, h, "c").Disks[1].Layer
+	since := []byte("written to the data disk since")
+	for _, name := range []string{"s2", "s", "s", "s2"} {
+		must(t, h, "kill c")
+		head := dataHeadPath(t, dir, machine(t, h, "c"))
+		text, err := os.ReadFile(head)
+		if err == nil {
+			err = os.WriteFile(head, append(text, since...), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, h, "restore c "+name)
+		head, want := dataHeadPath(t, dir, machine(t, h, "c")), moments[name]
+		if rests, _, err := qcow2.Backing(head); err != nil || filepath.Base(filepath.Dir(rests)) != want || machine(t, h, "c").Disks[1].Layer != want {
+			t.Errorf("back to %s, the data disk rests on %s, its record says %s (%v), want %s", name, rests, machine(t, h, "c").Disks[1].Layer, err, want)
+		}
+		if text, err := os.ReadFile(head); err != nil || bytes.Contains(text, since) {
+			t.Errorf("back to %s, the data disk holds what was written since (%v)", name, err)
+		}
+	}
 	whole(t, h, dir)
 }
 
