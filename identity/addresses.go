@@ -41,7 +41,7 @@ func addressMarks() []Mark {
 		},
 		{
 			Name: "ifcfg-address", Kind: Conflict, Default: false, Where: "Fedora, RHEL; SUSE",
-			Why: why, Source: "https://networkmanager.dev/docs/api/latest/nm-settings-ifcfg-rh.html; https://github.com/openSUSE/wicked/blob/master/man/ifcfg.5.in", Regenerates: from,
+			Why: why, Source: "https://github.com/NetworkManager/NetworkManager/blob/main/src/core/settings/plugins/ifcfg-rh/nms-ifcfg-rh-utils.c (IPADDR); https://github.com/openSUSE/wicked/blob/master/man/ifcfg.5.in", Regenerates: from,
 			Paths: []string{"etc/sysconfig/network-scripts/ifcfg-*", "etc/sysconfig/network/ifcfg-*"},
 			way:   edit{find: addressesIn(ifcfgAddress), fix: fixIfcfgAddress},
 		},

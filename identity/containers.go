@@ -20,7 +20,7 @@ func containerMarks() []Mark {
 			// Off: it is the whole swarm, and on a manager all its services.
 			Name: "docker-swarm", Kind: Secret, Default: false, Where: "any",
 			Why:    "the certificate is the node: of twins in one swarm only one is seen",
-			Source: "https://docs.docker.com/engine/swarm/how-swarm-mode-works/pki/",
+			Source: "https://docs.docker.com/engine/swarm/how-swarm-mode-works/pki/; https://github.com/moby/moby/blob/master/daemon/cluster/utils.go",
 			Paths: []string{
 				"var/lib/docker/swarm/certificates/*", "var/lib/docker/swarm/*.json",
 				"var/lib/docker/swarm/raft/*", "var/lib/docker/swarm/worker/*",

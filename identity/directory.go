@@ -10,7 +10,7 @@ func directoryMarks() []Mark {
 		{
 			Name: "kerberos-keytab", Kind: Secret, Default: true, Where: "any",
 			Why:         "who has one twin's keys is all of them to the domain; the first that renews them locks out the rest",
-			Source:      "https://web.mit.edu/kerberos/krb5-latest/doc/basic/keytab_def.html",
+			Source:      "https://github.com/krb5/krb5/blob/master/doc/basic/keytab_def.rst; https://github.com/krb5/krb5/blob/master/doc/mitK5defaults.rst",
 			Paths:       []string{"etc/krb5.keytab", "var/lib/sss/keytabs/*"},
 			Regenerates: "nothing: joining the domain again (realm join, ipa-client-install, net ads join)",
 			way:         remove{},
@@ -61,15 +61,15 @@ func directoryMarks() []Mark {
 		{
 			Name: "sssd-cache", Kind: Residue, Default: true, Where: "any",
 			Why:         "users of the domain who logged in to the master, with the hashes of their passwords, can log in to every clone",
-			Source:      "man 8 sss_cache; man 1 virt-sysprep (sssd-db-log)",
+			Source:      "man 5 sssd.conf (cache_credentials); man 1 virt-sysprep (sssd-db-log); https://github.com/SSSD/sssd/blob/master/src/conf_macros.m4 (mcpath)",
 			Paths:       []string{"var/lib/sss/db/*", "var/lib/sss/mc/*"},
 			Regenerates: "sssd",
 			way:         remove{},
 		},
 		{
 			Name: "sssd-secrets", Kind: Secret, Default: true, Where: "any",
-			Why:         "the master key of the secrets that sssd keeps for users and for the Kerberos cache",
-			Source:      "man 8 sssd-kcm",
+			Why:         "the Kerberos tickets that sssd keeps for users, and in older versions the key that they are encrypted with",
+			Source:      "man 8 sssd-kcm; https://github.com/SSSD/sssd/blob/master/src/responder/kcm/secrets/secrets.c",
 			Paths:       []string{"var/lib/sss/secrets/.secrets.mkey", "var/lib/sss/secrets/secrets.ldb"},
 			Regenerates: "sssd; what was encrypted with it is lost",
 			way:         remove{},

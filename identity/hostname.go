@@ -62,7 +62,7 @@ func hostnameMarks() []Mark {
 		{
 			Name: "hostid", Kind: Conflict, Default: true, Where: "any",
 			Why:         "gethostid(3) is the same on twins: ZFS takes a pool for its own that another machine holds; licences too",
-			Source:      "man 3 gethostid; man 8 zgenhostid",
+			Source:      "man 3 gethostid; https://github.com/openzfs/zfs/blob/master/man/man8/zgenhostid.8",
 			Paths:       []string{"etc/hostid"},
 			Regenerates: "zgenhostid; without the file it is derived from the address",
 			way:         remove{value: fingerprint},

@@ -22,7 +22,7 @@ func installerMarks() []Mark {
 		{
 			Name: "installer-answers", Kind: Residue, Default: true, Where: "Fedora, RHEL; SUSE",
 			Why:    "the answers to the installer hold the hash of root's password, the network and the licence",
-			Source: "man 1 virt-sysprep (logfiles); https://documentation.suse.com/sles/15-SP6/html/SLES-all/book-autoyast.html",
+			Source: "man 1 virt-sysprep (logfiles); https://github.com/yast/yast-autoinstallation/blob/master/README.md; https://documentation.suse.com/sles/15-SP6/html/SLES-all/book-autoyast.html",
 			Paths: []string{
 				"root/anaconda-ks.cfg", "root/original-ks.cfg", "root/initial-setup-ks.cfg", "root/anaconda-post.log", "root/install.log*",
 				"root/autoinst.xml", "var/adm/autoinstall/cache/*",

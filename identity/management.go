@@ -13,7 +13,7 @@ func managementMarks() []Mark {
 		{
 			Name: "salt-minion-id", Kind: Conflict, Default: true, Where: "any",
 			Why:         "the id is written down at the first start: twins answer to one name, and the master obeys the last",
-			Source:      "https://docs.saltproject.io/en/latest/ref/configuration/minion.html#id",
+			Source:      "https://github.com/uyuni-project/uyuni-docs/blob/master/modules/administration/pages/troubleshooting/tshoot-registerclones.adoc",
 			Paths:       []string{"etc/salt/minion_id", "etc/venv-salt-minion/minion_id"},
 			Regenerates: "salt-minion, from the hostname",
 			way:         remove{},
@@ -32,7 +32,7 @@ func managementMarks() []Mark {
 		{
 			Name: "salt-cache", Kind: Residue, Default: true, Where: "any",
 			Why:         "what the master of Salt told this machine, pillars with passwords among it",
-			Source:      "https://docs.saltproject.io/en/latest/ref/configuration/minion.html#cachedir",
+			Source:      "https://github.com/saltstack/salt/blob/master/conf/minion (cachedir)",
 			Paths:       []string{"var/cache/salt/minion/*", "var/cache/venv-salt-minion/*"},
 			Regenerates: "salt-minion",
 			way:         remove{},

@@ -23,7 +23,7 @@ func monitoringMarks() []Mark {
 		},
 		{
 			Name: "telegraf-hostname", Kind: Conflict, Default: true, Where: "any",
-			Why: why, Source: "https://docs.influxdata.com/telegraf/v1/configuration/#agent-configuration", Regenerates: fromNow,
+			Why: why, Source: "https://github.com/influxdata/telegraf/blob/master/docs/CONFIGURATION.md (hostname)", Regenerates: fromNow,
 			Paths: []string{"etc/telegraf/telegraf.conf", "etc/telegraf/telegraf.d/*.conf"},
 			way:   nameLines(tomlHostname),
 		},

@@ -18,7 +18,7 @@ func sentNameMarks() []Mark {
 	return []Mark{
 		{
 			Name: "ifcfg-hostname", Kind: Conflict, Default: true, Where: "Fedora, RHEL; SUSE",
-			Why: why, Source: "https://networkmanager.dev/docs/api/latest/nm-settings-ifcfg-rh.html; man 1 virt-sysprep (net-hostname)", Regenerates: fromNow,
+			Why: why, Source: "https://github.com/NetworkManager/NetworkManager/blob/main/src/core/settings/plugins/ifcfg-rh/nms-ifcfg-rh-utils.c (DHCP_HOSTNAME); man 1 virt-sysprep (net-hostname)", Regenerates: fromNow,
 			Paths: []string{"etc/sysconfig/network-scripts/ifcfg-*", "etc/sysconfig/network/ifcfg-*", "etc/sysconfig/network"},
 			way:   nameLines(ifcfgHostname),
 		},
@@ -82,7 +82,7 @@ func cardMarks() []Mark {
 		},
 		{
 			Name: "ifcfg-mac", Kind: Conflict, Default: true, Where: "Fedora, RHEL; SUSE",
-			Why: why, Source: "https://networkmanager.dev/docs/api/latest/nm-settings-ifcfg-rh.html; man 1 virt-sysprep (net-hwaddr)", Regenerates: fromNow,
+			Why: why, Source: "https://github.com/NetworkManager/NetworkManager/blob/main/src/core/settings/plugins/ifcfg-rh/nms-ifcfg-rh-utils.c (HWADDR, MACADDR); man 1 virt-sysprep (net-hwaddr)", Regenerates: fromNow,
 			Paths: []string{"etc/sysconfig/network-scripts/ifcfg-*", "etc/sysconfig/network/ifcfg-*"},
 			way:   macLines(ifcfgMAC),
 		},

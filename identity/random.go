@@ -51,7 +51,7 @@ func randomMarks() []Mark {
 		{
 			Name: "openssl-rnd", Kind: Secret, Default: true, Where: "any",
 			Why:         "seeds OpenSSL's random numbers, where it is old: twins start from one",
-			Source:      "https://docs.openssl.org/master/man3/RAND_load_file/",
+			Source:      "man 3 RAND_load_file",
 			Paths:       []string{"~/.rnd"},
 			Regenerates: "openssl",
 			way:         remove{},

@@ -5,7 +5,7 @@ func securityMarks() []Mark {
 		{
 			Name: "wazuh-agent-key", Kind: Secret, Default: true, Where: "any",
 			Why:         "the manager knows an agent by its key: twins are one agent, and their messages are refused as repeated",
-			Source:      "https://github.com/wazuh/wazuh/blob/main/src/shared/include/defs.h (KEYS_FILE); https://documentation.wazuh.com/current/development/client-keys.html",
+			Source:      "https://documentation.wazuh.com/current/development/client-keys.html; https://github.com/wazuh/wazuh/blob/main/src/shared/os_crypto/shared/msgs.c",
 			Paths:       []string{"var/ossec/etc/client.keys"},
 			Regenerates: "wazuh-agent enrols again where it may; otherwise agent-auth",
 			way:         empty{},
@@ -13,16 +13,15 @@ func securityMarks() []Mark {
 		{
 			Name: "wazuh-counters", Kind: Residue, Default: true, Where: "any",
 			Why:         "counters of messages that the manager compares with its own",
-			Source:      "https://documentation.wazuh.com/current/development/client-keys.html",
+			Source:      "https://github.com/wazuh/wazuh/blob/main/src/shared/include/sec.h (RIDS_DIR); https://github.com/wazuh/wazuh/blob/main/src/shared/os_crypto/shared/msgs.c",
 			Paths:       []string{"var/ossec/queue/rids/*"},
 			Regenerates: "wazuh-agent",
 			way:         remove{},
 		},
 		{
 			Name: "osquery-id", Kind: Conflict, Default: true, Where: "any",
-			Why: "hosts of one instance id are one to Fleet and other servers",
-			Source: "https://osquery.readthedocs.io/en/stable/deployment/remote/; " +
-				"https://github.com/fleetdm/fleet/issues/373",
+			Why:         "hosts of one instance id are one to Fleet and other servers",
+			Source:      "https://github.com/osquery/osquery/blob/master/docs/wiki/installation/cli-flags.md (host_identifier, database_path); https://github.com/fleetdm/fleet/issues/373",
 			Paths:       []string{"var/osquery/osquery.db/*", "var/lib/osquery/osquery.db/*", "opt/orbit/osquery.db/*"},
 			Regenerates: "osqueryd",
 			way:         remove{value: uuid},
@@ -30,8 +29,8 @@ func securityMarks() []Mark {
 		{
 			Name: "fleet-orbit-keys", Kind: Secret, Default: true, Where: "any",
 			Why:         "the node key is the host: clones report as the master",
-			Source:      "https://github.com/fleetdm/fleet/issues/373",
-			Paths:       []string{"opt/orbit/secret-orbit-node-key.txt", "opt/orbit/identifier"},
+			Source:      "https://github.com/fleetdm/fleet/blob/main/orbit/pkg/constant/constant.go",
+			Paths:       []string{"opt/orbit/secret-orbit-node-key.txt", "opt/orbit/identifier", "opt/orbit/host_identity.crt", "opt/orbit/host_identity_tpm.pem", "opt/orbit/host_identity_tpm.old.pem"},
 			Regenerates: "orbit, with the enroll secret, which stays",
 			way:         remove{},
 		},

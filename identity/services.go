@@ -33,7 +33,7 @@ func serviceMarks() []Mark {
 			// Off: nodes of one cluster must share it.
 			Name: "rabbitmq-cookie", Kind: Secret, Default: false, Where: "any",
 			Why:         "who has one twin's cookie may do everything on all of them",
-			Source:      "https://www.rabbitmq.com/docs/clustering#erlang-cookie",
+			Source:      "https://github.com/rabbitmq/rabbitmq-website/blob/main/docs/clustering.md (Cookie File Locations)",
 			Paths:       []string{"var/lib/rabbitmq/.erlang.cookie"},
 			Regenerates: "RabbitMQ",
 			way:         remove{},
@@ -42,7 +42,7 @@ func serviceMarks() []Mark {
 			// Off: it forgets the cluster, and with it where the keys are.
 			Name: "redis-cluster-id", Kind: Conflict, Default: false, Where: "any",
 			Why:         "nodes of one id are one to the cluster",
-			Source:      "https://redis.io/docs/latest/operate/oss_and_stack/management/scaling/",
+			Source:      "https://github.com/redis/redis/blob/unstable/redis.conf (cluster-config-file)",
 			Paths:       []string{"var/lib/redis/nodes*.conf"},
 			Regenerates: "redis-server",
 			way:         remove{value: fingerprint},
@@ -50,7 +50,7 @@ func serviceMarks() []Mark {
 		{
 			Name: "snmp-engine-id", Kind: Conflict, Default: true, Where: "any",
 			Why:         "engines of one id confuse their managers, which refuse the answers of one as too old",
-			Source:      "RFC 3411 section 3.1.1; man 5 snmpd.conf",
+			Source:      "RFC 3411 section 3.1.1; man 5 snmpd.conf; man 5 snmp_config (/var/lib/snmp); https://github.com/net-snmp/net-snmp/blob/master/snmplib/snmpv3.c (oldEngineID)",
 			Paths:       []string{"var/lib/snmp/snmpd.conf", "var/lib/net-snmp/snmpd.conf"},
 			Regenerates: "snmpd",
 			way:         edit{find: findEngine(false), fix: dropEngine},
@@ -67,7 +67,7 @@ func serviceMarks() []Mark {
 		{
 			Name: "dovecot-state", Kind: Residue, Default: true, Where: "any",
 			Why:         "parameters and names of the master's mail server",
-			Source:      "man 1 doveconf; man 1 virt-sysprep (dovecot-data)",
+			Source:      "man 1 doveadm-instance; man 1 virt-sysprep (dovecot-data)",
 			Paths:       []string{"var/lib/dovecot/ssl-parameters.dat", "var/lib/dovecot/instances"},
 			Regenerates: "dovecot. The rest of /var/lib/dovecot, such as Sieve scripts, stays",
 			way:         remove{},

@@ -49,7 +49,7 @@ func spoolMarks() []Mark {
 		{
 			Name: "print-jobs", Kind: Residue, Default: true, Where: "any",
 			Why:         "documents that the master printed, or was to print",
-			Source:      "man 5 cups-files.conf (RequestRoot)",
+			Source:      "man 5 cups-files.conf (RequestRoot, TempDir)",
 			Paths:       []string{"var/spool/cups/[cd][0-9]*", "var/spool/cups/tmp/*", "var/cache/cups/job.cache*", "var/spool/lpd/*/*"},
 			Regenerates: "cupsd",
 			way:         remove{},
@@ -57,7 +57,7 @@ func spoolMarks() []Mark {
 		{
 			Name: "crash-dumps", Kind: Residue, Default: true, Where: "any",
 			Why:    "memory of the master's programs and of its kernel, with the secrets in it",
-			Source: "man 8 systemd-coredump; man 8 systemd-pstore.service; man 1 virt-sysprep (abrt-data, crash-data)",
+			Source: "man 8 systemd-coredump; man 5 pstore.conf; man 1 virt-sysprep (abrt-data, crash-data)",
 			Paths: []string{
 				"var/crash/*", "var/lib/systemd/coredump/*", "var/lib/systemd/pstore/*", "var/spool/abrt/*", "var/spool/abrt-upload/*", "var/tmp/abrt/*",
 				"var/lib/apport/coredump/*",

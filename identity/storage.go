@@ -51,8 +51,8 @@ func storageMarks() []Mark {
 		},
 		{
 			Name: "lvm-devices", Kind: Residue, Default: true, Where: "Fedora, RHEL",
-			Why:         "LVM looks only at the disks whose ids are in it, and a clone's have others: its volumes are not found",
-			Source:      "man 8 lvmdevices; man 1 virt-sysprep (lvm-system-devices)",
+			Why:         "LVM looks only at the disks whose ids are in it, and a clone's have others: its volumes are not found, or only by a search of all disks",
+			Source:      "https://github.com/lvmteam/lvm2/blob/main/man/lvmdevices.8_des; man 1 virt-sysprep (lvm-system-devices)",
 			Paths:       []string{"etc/lvm/devices/*.devices", "etc/lvm/devices/backup/*"},
 			Regenerates: "not needed: without it LVM looks at all disks; vgimportdevices -a makes it anew",
 			way:         remove{},

@@ -9,7 +9,7 @@ func subscriptionMarks() []Mark {
 		{
 			Name: "rhsm-identity", Kind: Secret, Default: true, Where: "RHEL and its kin",
 			Why:         "twins are one system to the subscription service, and use one another's",
-			Source:      "man 8 subscription-manager (CLEAN OPTIONS); man 1 virt-sysprep (rh-subscription-manager)",
+			Source:      "https://github.com/candlepin/subscription-manager/blob/main/man/subscription-manager.8 (CLEAN OPTIONS, FILES); man 1 virt-sysprep (rh-subscription-manager)",
 			Paths:       []string{"etc/pki/consumer/*", "etc/pki/consumer.old/*", "etc/pki/entitlement/*"},
 			Regenerates: "nothing: subscription-manager register",
 			way:         remove{},
@@ -17,7 +17,7 @@ func subscriptionMarks() []Mark {
 		{
 			Name: "rhsm-cache", Kind: Residue, Default: true, Where: "RHEL and its kin",
 			Why:         "facts and status of the master",
-			Source:      "man 8 subscription-manager (CLEAN OPTIONS)",
+			Source:      "https://github.com/candlepin/subscription-manager/blob/main/src/subscription_manager/cache.py; https://github.com/candlepin/subscription-manager/blob/main/src/subscription_manager/facts.py",
 			Paths:       []string{"var/lib/rhsm/facts/*", "var/lib/rhsm/cache/*", "var/lib/rhsm/packages/*"},
 			Regenerates: "rhsmcertd",
 			way:         remove{},
@@ -93,22 +93,21 @@ func subscriptionMarks() []Mark {
 		{
 			Name: "whoopsie-id", Kind: Conflict, Default: true, Where: "Ubuntu",
 			Why:         "crash reports of twins are taken for one machine's",
-			Source:      "https://wiki.ubuntu.com/ErrorTracker",
+			Source:      "https://github.com/ubuntu/error-tracker/blob/main/GDPR.md",
 			Paths:       []string{"var/lib/whoopsie/whoopsie-id"},
 			Regenerates: "whoopsie",
 			way:         remove{},
 		},
 		{
 			Name: "ubuntu-pro", Kind: Secret, Default: true, Where: "Ubuntu",
-			Why: "twins are one machine to the contract, and any of them can detach all",
-			Source: "https://github.com/canonical/ubuntu-pro-client/blob/main/uaclient/files/machine_token.py; " +
-				"https://github.com/canonical/ubuntu-pro-client/blob/main/uaclient/api/u/pro/detach/v1.py",
+			Why:    "twins are one machine to the contract, and any of them can detach all",
+			Source: "https://github.com/canonical/ubuntu-pro-client/blob/main/uaclient/files/machine_token.py; https://github.com/canonical/ubuntu-pro-client/blob/main/uaclient/api/u/pro/detach/v1.py; https://github.com/canonical/ubuntu-pro-client/blob/main/uaclient/entitlements/repo.py (repo_file_tmpl)",
 			Paths: []string{
 				"var/lib/ubuntu-advantage/private/machine-token.json", "var/lib/ubuntu-advantage/private/machine-access-*.json",
 				"var/lib/ubuntu-advantage/machine-token.json", "etc/apt/auth.conf.d/90ubuntu-advantage",
 				"etc/apt/sources.list.d/ubuntu-esm-*", "etc/apt/sources.list.d/ubuntu-fips*", "etc/apt/sources.list.d/ubuntu-ros*",
 				"etc/apt/sources.list.d/ubuntu-realtime*", "etc/apt/sources.list.d/ubuntu-cis*", "etc/apt/sources.list.d/ubuntu-usg*",
-				"etc/apt/sources.list.d/ubuntu-cc-eal*",
+				"etc/apt/sources.list.d/ubuntu-cc-eal*", "etc/apt/sources.list.d/ubuntu-anbox*",
 			},
 			Regenerates: "pro attach, or by itself in a cloud that has it. What pro detach removes goes, so that apt works without",
 			way:         remove{value: having("machineToken", "resourceToken", "password")},

@@ -7,7 +7,7 @@ func tlsMarks() []Mark {
 		{
 			Name: "snakeoil", Kind: Secret, Default: true, Where: "any",
 			Why:         "the self-signed key that mail and web servers start with is the same on every clone, and has the master's name",
-			Source:      "man 8 make-ssl-cert",
+			Source:      "man 8 make-ssl-cert; https://salsa.debian.org/apache-team/ssl-cert/-/blob/master/debian/postinst",
 			Paths:       []string{"etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem"},
 			Regenerates: "clade-firstboot.service: the package makes it at installation only",
 			way:         remove{},

@@ -4,7 +4,7 @@ func securityPlants() map[string]Plant {
 	return map[string]Plant{
 		"wazuh-agent-key":   emptied("var/ossec/etc/client.keys"),
 		"wazuh-counters":    gone("var/ossec/queue/rids/x"),
-		"fleet-orbit-keys":  gone("opt/orbit/secret-orbit-node-key.txt", "opt/orbit/identifier"),
+		"fleet-orbit-keys":  gone("opt/orbit/secret-orbit-node-key.txt", "opt/orbit/identifier", "opt/orbit/host_identity.crt", "opt/orbit/host_identity_tpm.pem", "opt/orbit/host_identity_tpm.old.pem"),
 		"tenable-tag":       gone("etc/tenable_tag", "opt/nessus_agent/var/nessus/uuid"),
 		"fail2ban-database": gone("var/lib/fail2ban/fail2ban.sqlite3"),
 		"sudo-state":        gone("var/lib/sudo/lectured/x", "var/lib/sudo/ts/x", "var/db/sudo/lectured/x", "var/db/sudo/ts/x", "run/sudo/ts/x"),

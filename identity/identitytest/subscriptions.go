@@ -19,7 +19,7 @@ func subscriptionPlants() map[string]Plant {
 		"popularity-contest": edited("etc/popularity-contest.conf", "MY_HOSTID=\"PLANTED\"\nPARTICIPATE=\"yes\"\n", "PARTICIPATE=\"yes\"\n"),
 		"ubuntu-pro": gone("etc/apt/sources.list.d/ubuntu-esm-infra.list", "etc/apt/sources.list.d/ubuntu-fips.list", "etc/apt/sources.list.d/ubuntu-ros.list",
 			"etc/apt/sources.list.d/ubuntu-realtime-kernel.list", "etc/apt/sources.list.d/ubuntu-cis.list", "etc/apt/sources.list.d/ubuntu-usg.list",
-			"etc/apt/sources.list.d/ubuntu-cc-eal.list").and(
+			"etc/apt/sources.list.d/ubuntu-cc-eal.list", "etc/apt/sources.list.d/ubuntu-anbox-cloud.sources").and(
 			of("{\"machineToken\": \"PLANTED\"}", None, []string{"var/lib/ubuntu-advantage/private/machine-token.json", "var/lib/ubuntu-advantage/machine-token.json"}),
 			of("{\"resourceToken\": \"PLANTED\"}", None, []string{"var/lib/ubuntu-advantage/private/machine-access-esm-infra.json"}),
 			of("machine esm.ubuntu.com/ login bearer password PLANTED\n", None, []string{"etc/apt/auth.conf.d/90ubuntu-advantage"})),
