@@ -161,6 +161,8 @@ func seconds(s float64) string {
 	switch {
 	case s == 0:
 		return "-"
+	case s < 0.1:
+		return fmt.Sprintf("%.1f ms", s*1e3)
 	case s < 10:
 		return fmt.Sprintf("%.2f s", s)
 	}
