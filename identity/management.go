@@ -100,7 +100,7 @@ func managementMarks() []Mark {
 			// Off: they are most often the same for a class of machines, by intent.
 			Name: "ansible-facts", Kind: Residue, Default: false, Where: "any",
 			Why:         "facts that were set by hand for the master hold for every clone",
-			Source:      "https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_vars_facts.html",
+			Source:      "https://github.com/ansible/ansible-documentation/blob/devel/docs/docsite/rst/playbook_guide/playbooks_vars_facts.rst (local facts)",
 			Paths:       []string{"etc/ansible/facts.d/*"},
 			Regenerates: "nothing",
 			way:         remove{},

@@ -110,7 +110,7 @@ func monitoringMarks() []Mark {
 		},
 		{
 			Name: "splunk-hostname", Kind: Conflict, Default: true, Where: "any",
-			Why: why, Source: "https://help.splunk.com/en/data-management/splunk-enterprise-admin-manual/9.4/configuration-file-reference/9.4.0-configuration-file-reference/instance.cfg.conf",
+			Why: why, Source: "https://github.com/splunk/vscode-extension-splunk/blob/master/spec_files/8.2/server.conf.spec (serverName)",
 			Paths: []string{
 				"opt/splunkforwarder/etc/system/local/server.conf", "opt/splunkforwarder/etc/system/local/inputs.conf",
 				"opt/splunk/etc/system/local/server.conf", "opt/splunk/etc/system/local/inputs.conf",

@@ -21,7 +21,7 @@ func serviceMarks() []Mark {
 		{
 			Name: "mysql-certificates", Kind: Secret, Default: true, Where: "any",
 			Why:    "the server makes itself an authority and keys when it is first started: twins have the same",
-			Source: "https://dev.mysql.com/doc/refman/8.0/en/creating-ssl-rsa-files-using-mysql.html",
+			Source: "https://dev.mysql.com/worklog/task/?id=7699; https://dev.mysql.com/doc/refman/8.4/en/creating-ssl-rsa-files-using-mysql.html",
 			Paths: []string{
 				"var/lib/mysql/ca.pem", "var/lib/mysql/ca-key.pem", "var/lib/mysql/server-cert.pem", "var/lib/mysql/server-key.pem",
 				"var/lib/mysql/client-cert.pem", "var/lib/mysql/client-key.pem", "var/lib/mysql/private_key.pem", "var/lib/mysql/public_key.pem",
