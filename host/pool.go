@@ -114,7 +114,7 @@ func coldPool(spec clade.PoolSpec) error {
 		warm += fmt.Sprintf(" --cpus %d", spec.CPUs)
 	}
 	if spec.Memory > 0 {
-		warm += fmt.Sprintf(" --memory %dM", spec.Memory/clade.MiB)
+		warm += " --memory " + spec.Memory.Flag()
 	}
 	return &clade.Error{Op: "declare", On: "pool " + string(spec.Name), Kind: clade.Unsupported,
 		Err: fmt.Errorf("instant clones need a warm template, and %s is not warm", spec.Template), Hint: "warm it: " + warm}
