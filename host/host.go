@@ -87,7 +87,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	}
 	db, err := store.Open(ctx, filepath.Join(c.Dir, databaseFile))
 	if err != nil {
-		return nil, &clade.Error{Op: "open", On: "home " + c.Dir, Kind: clade.KindOf(err), Err: err}
+		return nil, fileError("open", "home "+c.Dir, err)
 	}
 	return &Host{Config: c, db: db}, nil
 }
