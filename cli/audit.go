@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,8 @@ func (a *app) auditVerb() *cobra.Command {
 		Long: `Audit reads the marks of machines (machine-ids, host keys, leases, agents' ids and
 many more) and says which of them have the same: stopped ones by their disks, all in
 one boot of the appliance, running ones through their guest agent. It writes nothing.
+Of stopped ones it also says how many marks of residue they have, traces of their own
+past that must not travel in a template; --json names them.
 One name is compared with all other machines; none is the same as --all.
 
 With --image it reads image files that need not be clade's, such as those of Proxmox or
@@ -72,6 +75,7 @@ func (a *app) printAudit(result *clade.Audit, asJSON bool) error {
 		return err
 	}
 	severe, unread := false, 0
+	var residue []string
 	for _, s := range result.Shared {
 		severe = severe || s.Severe
 	}
@@ -79,10 +83,16 @@ func (a *app) printAudit(result *clade.Audit, asJSON bool) error {
 		for _, note := range r.Notes {
 			a.say("note: %s: %s", r.Name, note)
 		}
+		if len(r.Residue) > 0 {
+			residue = append(residue, fmt.Sprintf("%s %d", r.Name, len(r.Residue)))
+		}
 		if r.Error != "" {
 			unread++
 			a.say("%s could not be read: %s", r.Name, r.Error)
 		}
+	}
+	if len(residue) > 0 {
+		a.say("marks of residue: %s; clade generalize erases those that are on by default", strings.Join(residue, ", "))
 	}
 	a.say("%d read, %d not; %d values are shared", len(result.Read)-unread, unread, len(result.Shared))
 	switch {
