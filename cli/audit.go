@@ -75,7 +75,6 @@ func (a *app) printAudit(result *clade.Audit, asJSON bool) error {
 		return err
 	}
 	severe, unread := false, 0
-	var residue []string
 	for _, s := range result.Shared {
 		severe = severe || s.Severe
 	}
@@ -83,17 +82,12 @@ func (a *app) printAudit(result *clade.Audit, asJSON bool) error {
 		for _, note := range r.Notes {
 			a.say("note: %s: %s", r.Name, note)
 		}
-		if len(r.Residue) > 0 {
-			residue = append(residue, fmt.Sprintf("%s %d", r.Name, len(r.Residue)))
-		}
 		if r.Error != "" {
 			unread++
 			a.say("%s could not be read: %s", r.Name, r.Error)
 		}
 	}
-	if len(residue) > 0 {
-		a.say("marks of residue: %s; clade generalize erases those that are on by default", strings.Join(residue, ", "))
-	}
+	a.sayResidue(result.Read)
 	a.say("%d read, %d not; %d values are shared", len(result.Read)-unread, unread, len(result.Shared))
 	switch {
 	case severe:
@@ -102,6 +96,25 @@ func (a *app) printAudit(result *clade.Audit, asJSON bool) error {
 		return exitStatus(statusError)
 	}
 	return nil
+}
+
+// fewNames is how many machines are named in one line.
+const fewNames = 8
+
+// sayResidue says who has residue: each of a few, or how many have.
+func (a *app) sayResidue(read []clade.AuditRead) {
+	var has []string
+	for _, r := range read {
+		if len(r.Residue) > 0 {
+			has = append(has, fmt.Sprintf("%s %d", r.Name, len(r.Residue)))
+		}
+	}
+	switch {
+	case len(has) > fewNames:
+		a.say("%d of them have marks of residue (--json names them); clade generalize erases those that are on by default", len(has))
+	case len(has) > 0:
+		a.say("marks of residue: %s; clade generalize erases those that are on by default", strings.Join(has, ", "))
+	}
 }
 
 func (a *app) printShared(shared []clade.Shared) error {
