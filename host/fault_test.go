@@ -131,6 +131,24 @@ func (f fault) kinds() []clade.Kind {
 		syscall.EACCES: {clade.Denied}, syscall.EMFILE: {clade.Busy}}[f.errno]
 }
 
+// judge lets all calls go but that one; a disk that is full stays full.
+func (f fault) judge() func(call) syscall.Errno {
+	seen, full := 0, false
+	return func(c call) syscall.Errno {
+		if full && c.takesSpace() {
+			return f.errno
+		}
+		if c.sign() != f.call.sign() {
+			return 0
+		}
+		if seen++; seen == f.nth {
+			full = f.errno == syscall.ENOSPC
+			return f.errno
+		}
+		return 0
+	}
+}
+
 // TestFaults makes each file operation of each act fail in turn, with each error it
 // can have. Either the act succeeds all the same or it says what sort of failure it
 // was, and did not happen; and after the next command the home is whole.
@@ -235,20 +253,7 @@ func (r *rig) endure(x *trap, o ordeal, f fault) (failed bool, err error) {
 	if err := r.steps(o.before); err != nil {
 		return false, err
 	}
-	seen, full := 0, false
-	kind, text, err := x.do(o.act, func(c call) syscall.Errno {
-		if full && c.takesSpace() {
-			return f.errno
-		}
-		if c.sign() != f.call.sign() {
-			return 0
-		}
-		if seen++; seen == f.nth {
-			full = f.errno == syscall.ENOSPC
-			return f.errno
-		}
-		return 0
-	})
+	kind, text, err := x.do(o.act, f.judge())
 	if err != nil {
 		return false, err
 	}

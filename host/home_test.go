@@ -132,6 +132,16 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		_, err = h.Verify(ctx, clade.VerifySpec{Names: words[1:2], Repair: words[2]}, nil)
 	case "verify":
 		_, err = h.Verify(ctx, clade.VerifySpec{Names: words[1:2]}, nil)
+	case "push": // NAME TO
+		_, err = h.Push(ctx, clade.Ref{Name: name}, words[2], clade.RegistryOptions{}, nil)
+	case "pull":
+		_, err = h.Pull(ctx, words[1], clade.Arrival{}, clade.RegistryOptions{}, nil)
+	case "take": // NAME FROM
+		_, err = h.Import(ctx, clade.ImportSpec{Name: name, From: words[2], Options: alone}, nil)
+	case "network":
+		_, err = h.CreateNetwork(ctx, clade.NetworkSpec{Name: name})
+	case "unnetwork":
+		err = h.RemoveNetwork(ctx, name)
 	case "compact":
 		_, err = h.Compact(ctx, name, false, nil)
 	case "promote":

@@ -30,7 +30,7 @@ func (h *Host) CreatePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 		return nil, err
 	}
 	h.did("pool recorded")
-	return h.Pool(ctx, spec.Name)
+	return shown(h.Pool(ctx, spec.Name))
 }
 
 // ChangePool makes spec what is wanted of the pool of its name. Its template is
@@ -68,7 +68,7 @@ func (h *Host) ChangePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 		return nil, err
 	}
 	h.did("pool changed")
-	return h.Pool(ctx, spec.Name)
+	return shown(h.Pool(ctx, spec.Name))
 }
 
 // noLarger tells whether a pool can be no larger by spec than it is.
@@ -213,7 +213,7 @@ func (h *Host) UpdatePool(ctx context.Context, u clade.PoolUpdate) (*clade.Pool,
 		return nil, err
 	}
 	h.did("pool's template changed")
-	return h.Pool(ctx, u.Pool)
+	return shown(h.Pool(ctx, u.Pool))
 }
 
 // wanted refuses to remove a template of which a pool makes its machines. One that

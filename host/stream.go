@@ -32,17 +32,14 @@ func (h *Host) streamOnto(ctx context.Context, m *store.Machine, onto []hypervis
 	err = s.Stream(ctx, h.place(m.ID), onto, pace, func(done, total int64) {
 		p.Tell(clade.Event{Step: step, Done: done, Total: total, Unit: "B"})
 	})
+	op.keep = err != nil // some of it may be done: the sweep looks
 	if err != nil {
 		return nil, err
 	}
 	h.did("stream: done")
-	for _, head := range h.headPaths(m) {
-		if err := syncDir(head); err != nil { // a file is synced like a directory
-			return nil, err
-		}
-	}
 	r := &clade.Removal{Removed: "what machine " + string(m.Name) + " rested on"}
 	err = h.agree(ctx, m, r)
+	op.keep = err != nil
 	p.Tell(clade.Event{Step: step, End: true})
 	return r, err
 }
@@ -89,6 +86,11 @@ func (h *Host) agree(ctx context.Context, m *store.Machine, r *clade.Removal) er
 	disks, changed, err := h.restedOn(ctx, m)
 	if err != nil || !changed {
 		return err
+	}
+	for _, head := range h.headPaths(m) { // what was copied is on the disk before it goes where it was copied from
+		if err := syncDir(head); err != nil { // a file is synced like a directory
+			return err
+		}
 	}
 	rests := false
 	for _, d := range disks {
