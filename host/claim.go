@@ -27,8 +27,7 @@ func sinceBoot() time.Duration {
 
 // Claim hands out a machine at once: the one that the person holds already, whose
 // time begins again, or one that is ready. It writes one record; whoever controls the
-// pool sees to the spares. Kinds: Invalid, NotFound; Busy where none is ready. Where it
-// cannot be read whether one is, the kind of that failure.
+// pool sees to the spares. Kinds: Invalid, NotFound; Busy where none is ready.
 func (h *Host) Claim(ctx context.Context, spec clade.ClaimSpec) (*clade.Claim, error) {
 	if err := pool.CheckPerson(spec.Person); err != nil {
 		return nil, err
@@ -43,9 +42,9 @@ func (h *Host) Claim(ctx context.Context, spec clade.ClaimSpec) (*clade.Claim, e
 		if err != nil {
 			return nil, retitle("claim", err)
 		}
-		m, ready, err := h.choose(ctx, record, members, spec.Person)
+		m, ready := h.choose(ctx, record, members, spec.Person)
 		if m == nil {
-			return nil, noneReady(record, members, err)
+			return nil, noneReady(record, members)
 		}
 		c, err := h.claim(ctx, record, m, spec)
 		if errors.Is(err, clade.Exists) || errors.Is(err, clade.InUse) {
@@ -61,38 +60,32 @@ func (h *Host) Claim(ctx context.Context, spec clade.ClaimSpec) (*clade.Claim, e
 }
 
 // choose returns the machine that the person holds, or one that is ready, those of the
-// pool's template first; and whether it is. The error is why that is not known of one.
-func (h *Host) choose(ctx context.Context, p *store.Pool, members []*member, person string) (m *member, ready bool, err error) {
+// pool's template first; and whether it is.
+func (h *Host) choose(ctx context.Context, p *store.Pool, members []*member, person string) (m *member, ready bool) {
 	for _, m := range members {
 		if m.claim != nil && m.claim.Person == person {
-			runs, err := h.inProvenRun(ctx, m)
-			return m, m.Due == "" && runs, err
+			return m, m.Due == "" && h.inProvenRun(ctx, m)
 		}
 	}
 	var old *member
 	for _, m := range members {
-		if m.claim != nil || m.Due != "" || m.Proven == "" || !m.Silent.IsZero() {
-			continue
-		}
-		runs, unknown := h.inProvenRun(ctx, m)
-		err = errors.Join(err, unknown)
 		switch {
-		case !runs:
+		case m.claim != nil || m.Due != "" || m.Proven == "" || !m.Silent.IsZero() || !h.inProvenRun(ctx, m):
 		case m.record.Source == "template "+p.Template.String():
-			return m, true, nil
+			return m, true
 		case old == nil:
 			old = m
 		}
 	}
-	return old, true, err
+	return old, true
 }
 
 // inProvenRun tells whether the machine runs, in the run in which its agent answered.
-func (h *Host) inProvenRun(ctx context.Context, m *member) (bool, error) {
+func (h *Host) inProvenRun(ctx context.Context, m *member) bool {
 	ctx, cancel := context.WithTimeout(ctx, glance)
 	defer cancel()
 	status, err := h.Driver.Status(ctx, h.place(m.record.ID))
-	return err == nil && status.State == clade.Running && runOf(status) == m.Proven, err
+	return err == nil && status.State == clade.Running && runOf(status) == m.Proven
 }
 
 // claim records that the person holds m, or holds it longer. Kind Exists where another
@@ -145,11 +138,7 @@ func told(c *store.Claim, m *store.Machine, again bool) *clade.Claim {
 		Created: c.Created, Expires: c.Expires}
 }
 
-// noneReady says that no machine can be handed out, or why that is not known.
-func noneReady(p *store.Pool, members []*member, unknown error) error {
-	if unknown != nil {
-		return fileError("claim", "pool "+string(p.Name), unknown)
-	}
+func noneReady(p *store.Pool, members []*member) error {
 	claimed := 0
 	for _, m := range members {
 		if m.claim != nil {
@@ -244,8 +233,7 @@ func (h *Host) Claims(ctx context.Context, name clade.Name) ([]*clade.Claim, err
 	for _, m := range members {
 		if m.claim != nil {
 			c := told(m.claim, m.record, true)
-			runs, _ := h.inProvenRun(ctx, m) // where that is not known, it is not ready
-			c.Ready = m.Due == "" && runs
+			c.Ready = m.Due == "" && h.inProvenRun(ctx, m)
 			list = append(list, c)
 		}
 	}

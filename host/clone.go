@@ -76,7 +76,8 @@ func (h *Host) cloneWith(ctx context.Context, spec clade.CloneSpec, p clade.Prog
 			return nil, fileError("clone", b.source, err)
 		}
 	}
-	return shown(h.listed(ctx, machines))
+	list, err := h.listed(ctx, machines)
+	return list, done(err)
 }
 
 // renderHeads makes the bytes that the heads of all linked clones begin with.

@@ -112,23 +112,17 @@ func fileError(op, on string, err error) error {
 		return nil
 	}
 	e := &clade.Error{Op: op, On: on, Kind: clade.KindOf(err), Err: err}
-	if same, ok := err.(*clade.Error); ok && same.Op == op && same.On == on { // it says so already
-		titled := *same
-		e = &titled
-	}
 	if clade.HintOf(err) != "" {
 		return e
 	}
-	said := err.Error() // of QEMU's tools, that is all there is
-	switch {
-	case e.Kind == clade.NoSpace:
+	switch e.Kind {
+	case clade.NoSpace:
 		e.Hint = "free some space: clade du shows who takes it"
-	case e.Kind == clade.Denied:
+	case clade.Denied:
 		e.Hint = "check who owns the file and whether the file system is read-only"
-	case errors.Is(err, syscall.EMFILE), strings.Contains(said, "Too many open files"):
+	}
+	if errors.Is(err, syscall.EMFILE) {
 		e.Hint = "raise the limit of open files (ulimit -n), or do less at once"
-	case errors.Is(err, syscall.EIO), strings.Contains(said, "Input/output error"):
-		e.Hint = "the disk failed: look at the kernel's log (dmesg); clade verify --all tells which layers can still be read"
 	}
 	return e
 }

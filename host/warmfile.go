@@ -171,22 +171,20 @@ func warmUnder(l *clade.Lineage, named []string) (list []*clade.Warm) {
 }
 
 // dropWarm removes what warm templates without a record kept, and notes what that
-// freed. Where another command places something, its successor does it; what stays, as
-// it cannot be removed, the sweep removes.
-func (h *Host) dropWarm(ctx context.Context, r *clade.Removal) {
+// freed. Where another command places something, its successor does it.
+func (h *Host) dropWarm(ctx context.Context, r *clade.Removal) error {
 	kept := names(h.path(warmDir))
 	if len(kept) == 0 {
-		return
+		return nil
 	}
 	f := tryLock(h.path(homeLock), unix.LOCK_EX)
 	if f == nil {
-		return
+		return nil
 	}
 	defer f.Close()
 	_, _, recorded, err := h.recorded(ctx)
 	if err != nil {
-		h.Config.Log.Warn("what warm templates kept stays", "err", err)
-		return
+		return err
 	}
 	for _, id := range kept {
 		if recorded[id] {
@@ -194,8 +192,9 @@ func (h *Host) dropWarm(ctx context.Context, r *clade.Removal) {
 		}
 		r.Freed += takes(h.warmPath(id))
 		if err := os.RemoveAll(h.warmPath(id)); err != nil {
-			h.Config.Log.Warn("what a warm template kept stays", "warm", id, "err", err)
+			return fileError("remove", "warm template "+id, err)
 		}
 		h.did("warm template's files removed")
 	}
+	return nil
 }
