@@ -43,6 +43,16 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10) + " B"
 }
 
+// Flag returns the size as a command line takes it: exact, in one word.
+func (b Bytes) Flag() string {
+	for _, u := range units {
+		if b != 0 && b%u.size == 0 {
+			return strconv.FormatInt(int64(b/u.size), 10) + u.name[:1]
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
 // ParseBytes reads a size: digits, an optional fraction, an optional unit
 // K, M, G or T (also KiB, KB: both are binary here). Its error is of kind Invalid.
 func ParseBytes(s string) (Bytes, error) {

@@ -171,12 +171,15 @@ type Audit struct {
 
 // An AuditRead says how one machine or image was read.
 type AuditRead struct {
-	Name   string   `json:"name"`
-	How    string   `json:"how"` // "disk" or "agent"
-	System string   `json:"system,omitempty"`
-	Found  int      `json:"found"` // places with marks that twins are compared by
-	Notes  []string `json:"notes,omitempty"`
-	Error  string   `json:"error,omitempty"` // why it could not be read
+	Name   string `json:"name"`
+	How    string `json:"how"` // "disk" or "agent"
+	System string `json:"system,omitempty"`
+	Found  int    `json:"found"` // places with marks that twins are compared by
+	// Residue is which marks it has of its own past life, by name: they must not travel
+	// in a template. Of one that runs it is not read.
+	Residue []string `json:"residue,omitempty"`
+	Notes   []string `json:"notes,omitempty"`
+	Error   string   `json:"error,omitempty"` // why it could not be read
 }
 
 // A Shared is one value of one mark that several machines have.

@@ -70,3 +70,13 @@ func TestRefs(t *testing.T) {
 		}
 	}
 }
+
+// A size in a command that a hint shows is one word, and read as what it was.
+func TestBytesFlag(t *testing.T) {
+	for size, want := range map[clade.Bytes]string{0: "0", 512 * clade.MiB: "512M", 1536 * clade.MiB: "1536M", 2 * clade.GiB: "2G", clade.TiB: "1T", clade.GiB + 1: "1073741825"} {
+		got := size.Flag()
+		if again, err := clade.ParseBytes(got); got != want || again != size || err != nil {
+			t.Errorf("Flag of %d = %q, read as %d, %v; want %q", size, got, again, err, want)
+		}
+	}
+}

@@ -37,10 +37,12 @@ const portFD = 3
 // programs from one another only makes it slow, and so does clearing memory before
 // and after its use. Neither is a kernel of one processor rewritten for it, nor
 // are its own lists for tracers and BPF made, which take longer than all drivers
-// together. The variable at the end is for the environment of init.
+// together. Its clock ticks, and is not set anew for each sleep, which is an exit to
+// QEMU; nobody asks how long tasks wait. The variable at the end is for the environment
+// of init.
 const cmdline = "console=ttyS0 loglevel=3 panic=-1 reboot=t random.trust_cpu=on cryptomgr.notests " +
 	"mitigations=off lsm=capability scsi_mod.scan=sync rcupdate.rcu_expedited=1 " +
-	"init_on_alloc=0 retain_initrd noreplace-smp initcall_blacklist=" + unneeded + " " + guest.Variable + "=1"
+	"init_on_alloc=0 retain_initrd noreplace-smp nohz=off highres=off psi=0 initcall_blacklist=" + unneeded + " " + guest.Variable + "=1"
 
 // unneeded are the kernel's first calls that serve nothing in the VM and that
 // nothing else rests on. A kernel that has no such call passes its name over.

@@ -127,7 +127,7 @@ func TestHostile(t *testing.T) {
 		machines = append(machines, []Disk{g.disk})
 	}
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, machines, identity.All(), nil)
+	results, err := a.Read(ctx, machines, identity.Whole, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func TestJournals(t *testing.T) {
 		machines, before = append(machines, []Disk{g.disk}), append(before, digest(t, g.disk.Path))
 	}
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, machines, identity.All(), nil)
+	results, err := a.Read(ctx, machines, identity.Whole, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

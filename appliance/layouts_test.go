@@ -79,7 +79,7 @@ func TestLayoutsSeparateVar(t *testing.T) {
 		machines = append(machines, []Disk{{Path: separateVar(t, n.table, n.spec), Format: Raw}})
 	}
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, machines, identity.All(), nil)
+	results, err := a.Read(ctx, machines, identity.Whole, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestLayoutsSeparateVar(t *testing.T) {
 func TestLayoutsMissingDisk(t *testing.T) {
 	disks := lvm(t, ext4(t, t.TempDir(), "80M"), ext4(t, t.TempDir(), "24M"))
 	a, ctx := boot(t)
-	results, err := a.Read(ctx, [][]Disk{disks[1:]}, identity.All(), nil)
+	results, err := a.Read(ctx, [][]Disk{disks[1:]}, identity.Whole, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,11 +24,11 @@ type Result struct {
 // maxCPUs is how many processors the VM gets at most: more make its boot longer.
 const maxCPUs = 4
 
-// Read reads who the guests on many machines' disks are, and which of marks they have,
+// Read reads who the guests on many machines' disks are, and their marks to an extent,
 // in one boot. Not a byte of the disks is written, whatever Disk.ReadOnly says. What is
 // wrong with one machine is in its Result; an error is about all of them.
-func (a *Appliance) Read(ctx context.Context, machines [][]Disk, marks []identity.Mark, p clade.Progress) ([]Result, error) {
-	r := reader{run: a.run, machines: machines, marks: names(marks), results: make([]Result, len(machines)), progress: p}
+func (a *Appliance) Read(ctx context.Context, machines [][]Disk, extent identity.Extent, p clade.Progress) ([]Result, error) {
+	r := reader{run: a.run, machines: machines, extent: extent, results: make([]Result, len(machines)), progress: p}
 	var good []int
 	for i, disks := range machines {
 		for _, d := range disks {
@@ -51,19 +51,11 @@ func (a *Appliance) Read(ctx context.Context, machines [][]Disk, marks []identit
 type reader struct {
 	run      func(context.Context, []Disk, int, clade.Progress, func(*session) error) error
 	machines [][]Disk
-	marks    []string // by name
+	extent   identity.Extent
 	results  []Result
 	boots    [][]int // the machines, by number, of each boot that is still to do
 	done     int     // how many machines have a result
 	progress clade.Progress
-}
-
-func names(marks []identity.Mark) []string {
-	list := make([]string, len(marks))
-	for i, m := range marks {
-		list[i] = m.Name
-	}
-	return list
 }
 
 // read reads machines, by number, in as many boots as it takes.
@@ -125,7 +117,7 @@ func (r *reader) boot(ctx context.Context, todo []int) error {
 			// One more than it has processors, so that none waits for a disk.
 			if next < len(todo) && len(working) <= cpus {
 				i := todo[next]
-				id, err := t.send(ctx, guest.Request{Verb: guest.Read, Disks: serials(first[i], len(r.machines[i])), Marks: r.marks})
+				id, err := t.send(ctx, guest.Request{Verb: guest.Read, Disks: serials(first[i], len(r.machines[i])), Extent: r.extent})
 				if err != nil {
 					return err
 				}

@@ -35,10 +35,7 @@ func Compare(machines map[string][]identity.Finding) []clade.Shared {
 			}
 		}
 	}
-	marks := map[string]identity.Mark{}
-	for _, m := range identity.All() {
-		marks[m.Name] = m
-	}
+	marks := byName()
 	shared := []clade.Shared{}
 	for k, names := range holders {
 		if len(names) < 2 {
@@ -53,6 +50,29 @@ func Compare(machines map[string][]identity.Finding) []clade.Shared {
 	}
 	slices.SortFunc(shared, worstFirst)
 	return shared
+}
+
+// Divide takes the findings of one machine apart: into those that it is compared by,
+// and the names of the marks of which it has residue, in their order.
+func Divide(found []identity.Finding) (compared []identity.Finding, residue []string) {
+	marks := byName()
+	for _, f := range found {
+		switch {
+		case marks[f.Mark].Kind != identity.Residue:
+			compared = append(compared, f)
+		case !slices.Contains(residue, f.Mark):
+			residue = append(residue, f.Mark)
+		}
+	}
+	return compared, residue
+}
+
+func byName() map[string]identity.Mark {
+	marks := map[string]identity.Mark{}
+	for _, m := range identity.All() {
+		marks[m.Name] = m
+	}
+	return marks
 }
 
 func worstFirst(a, b clade.Shared) int {

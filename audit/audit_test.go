@@ -37,6 +37,13 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+func TestDivide(t *testing.T) {
+	compared, residue := audit.Divide([]identity.Finding{{Mark: "histories"}, {Mark: "machine-id", Value: "a"}, {Mark: "mac", Value: "m"}, {Mark: "histories"}, {Mark: "tmp"}})
+	if len(compared) != 2 || compared[0].Mark != "machine-id" || compared[1].Mark != "mac" || strings.Join(residue, " ") != "histories tmp" {
+		t.Errorf("compared %+v, residue %q", compared, residue)
+	}
+}
+
 func TestCompareOfNothing(t *testing.T) {
 	text, err := json.Marshal(audit.Compare(map[string][]identity.Finding{"only": {{Mark: "machine-id", Value: "a"}}}))
 	if string(text) != "[]" || err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,8 @@ func (a *app) auditVerb() *cobra.Command {
 		Long: `Audit reads the marks of machines (machine-ids, host keys, leases, agents' ids and
 many more) and says which of them have the same: stopped ones by their disks, all in
 one boot of the appliance, running ones through their guest agent. It writes nothing.
+Of stopped ones it also says how many marks of residue they have, traces of their own
+past that must not travel in a template; --json names them.
 One name is compared with all other machines; none is the same as --all.
 
 With --image it reads image files that need not be clade's, such as those of Proxmox or
@@ -84,6 +87,7 @@ func (a *app) printAudit(result *clade.Audit, asJSON bool) error {
 			a.say("%s could not be read: %s", r.Name, r.Error)
 		}
 	}
+	a.sayResidue(result.Read)
 	a.say("%d read, %d not; %d values are shared", len(result.Read)-unread, unread, len(result.Shared))
 	switch {
 	case severe:
@@ -92,6 +96,25 @@ func (a *app) printAudit(result *clade.Audit, asJSON bool) error {
 		return exitStatus(statusError)
 	}
 	return nil
+}
+
+// fewNames is how many machines are named in one line.
+const fewNames = 8
+
+// sayResidue says who has residue: each of a few, or how many have.
+func (a *app) sayResidue(read []clade.AuditRead) {
+	var has []string
+	for _, r := range read {
+		if len(r.Residue) > 0 {
+			has = append(has, fmt.Sprintf("%s %d", r.Name, len(r.Residue)))
+		}
+	}
+	switch {
+	case len(has) > fewNames:
+		a.say("%d of them have marks of residue (--json names them); clade generalize erases those that are on by default", len(has))
+	case len(has) > 0:
+		a.say("marks of residue: %s; clade generalize erases those that are on by default", strings.Join(has, ", "))
+	}
 }
 
 func (a *app) printShared(shared []clade.Shared) error {

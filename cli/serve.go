@@ -10,10 +10,10 @@ func (a *app) serveVerb() *cobra.Command {
 		Short: "Keep all pools what is wanted of them",
 		Long: `Serve controls the pools of the home until it is ended: it makes and starts machines,
 cleans what was released, ends claims that expired, replaces what does not answer, rolls
-out updates and follows schedules. It also compacts stopped machines whose chains are
-over the budget, where nobody else wants the computer. Nothing else needs it; machines run on without it. It
-may be killed at any time, and started twice: the second one stands by until the first
-has ended.`,
+out updates and follows schedules. It also compacts machines whose chains are over the
+budget: stopped ones where nobody else wants the computer, and slowly those that run and
+do not write. Nothing else needs it; machines run on without it. It may be killed at any
+time, and started twice: the second one stands by until the first has ended.`,
 		Example: `  clade serve
   systemd-run --user --unit clade clade serve`,
 		Args: nothing,

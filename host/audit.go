@@ -70,11 +70,12 @@ type waiting struct {
 
 // add records how one was read.
 func (a *auditing) add(name, how, system string, found []identity.Finding, notes []string, err error) {
-	r := clade.AuditRead{Name: name, How: how, System: system, Found: len(found), Notes: notes}
+	compared, residue := audit.Divide(found)
+	r := clade.AuditRead{Name: name, How: how, System: system, Found: len(compared), Residue: residue, Notes: notes}
 	if err != nil {
 		r.Error = err.Error()
 	} else {
-		a.findings[name] = found
+		a.findings[name] = compared
 	}
 	a.result.Read = append(a.result.Read, r)
 }
@@ -198,7 +199,7 @@ func (a *auditing) readDisks(ctx context.Context, p clade.Progress) error {
 		return nil
 	}
 	disks, of := a.once(ctx)
-	results, err := a.h.Appliance.Read(ctx, disks, identity.Compared(), p)
+	results, err := a.h.Appliance.Read(ctx, disks, identity.Outline, p)
 	if err != nil {
 		return fileError("audit", "the disks", err)
 	}

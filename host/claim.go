@@ -27,7 +27,8 @@ func sinceBoot() time.Duration {
 
 // Claim hands out a machine at once: the one that the person holds already, whose
 // time begins again, or one that is ready. It writes one record; whoever controls the
-// pool sees to the spares. Kinds: Invalid, NotFound; Busy where none is ready.
+// pool sees to the spares. Kinds: Invalid, NotFound; Busy where none is ready. Where it
+// cannot be read whether one is, the kind of that failure.
 func (h *Host) Claim(ctx context.Context, spec clade.ClaimSpec) (*clade.Claim, error) {
 	if err := pool.CheckPerson(spec.Person); err != nil {
 		return nil, err
@@ -42,9 +43,9 @@ func (h *Host) Claim(ctx context.Context, spec clade.ClaimSpec) (*clade.Claim, e
 		if err != nil {
 			return nil, retitle("claim", err)
 		}
-		m, ready := h.choose(ctx, record, members, spec.Person)
+		m, ready, err := h.choose(ctx, record, members, spec.Person)
 		if m == nil {
-			return nil, noneReady(record, members)
+			return nil, noneReady(record, members, err)
 		}
 		c, err := h.claim(ctx, record, m, spec)
 		if errors.Is(err, clade.Exists) || errors.Is(err, clade.InUse) {
@@ -60,32 +61,38 @@ func (h *Host) Claim(ctx context.Context, spec clade.ClaimSpec) (*clade.Claim, e
 }
 
 // choose returns the machine that the person holds, or one that is ready, those of the
-// pool's template first; and whether it is.
-func (h *Host) choose(ctx context.Context, p *store.Pool, members []*member, person string) (m *member, ready bool) {
+// pool's template first; and whether it is. The error is why that is not known of one.
+func (h *Host) choose(ctx context.Context, p *store.Pool, members []*member, person string) (m *member, ready bool, err error) {
 	for _, m := range members {
 		if m.claim != nil && m.claim.Person == person {
-			return m, m.Due == "" && h.inProvenRun(ctx, m)
+			runs, err := h.inProvenRun(ctx, m)
+			return m, m.Due == "" && runs, err
 		}
 	}
 	var old *member
 	for _, m := range members {
+		if m.claim != nil || m.Due != "" || m.Proven == "" || !m.Silent.IsZero() {
+			continue
+		}
+		runs, unknown := h.inProvenRun(ctx, m)
+		err = errors.Join(err, unknown)
 		switch {
-		case m.claim != nil || m.Due != "" || m.Proven == "" || !m.Silent.IsZero() || !h.inProvenRun(ctx, m):
+		case !runs:
 		case m.record.Source == "template "+p.Template.String():
-			return m, true
+			return m, true, nil
 		case old == nil:
 			old = m
 		}
 	}
-	return old, true
+	return old, true, err
 }
 
 // inProvenRun tells whether the machine runs, in the run in which its agent answered.
-func (h *Host) inProvenRun(ctx context.Context, m *member) bool {
+func (h *Host) inProvenRun(ctx context.Context, m *member) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, glance)
 	defer cancel()
 	status, err := h.Driver.Status(ctx, h.place(m.record.ID))
-	return err == nil && status.State == clade.Running && runOf(status) == m.Proven
+	return err == nil && status.State == clade.Running && runOf(status) == m.Proven, err
 }
 
 // claim records that the person holds m, or holds it longer. Kind Exists where another
@@ -138,7 +145,11 @@ func told(c *store.Claim, m *store.Machine, again bool) *clade.Claim {
 		Created: c.Created, Expires: c.Expires}
 }
 
-func noneReady(p *store.Pool, members []*member) error {
+// noneReady says that no machine can be handed out, or why that is not known.
+func noneReady(p *store.Pool, members []*member, unknown error) error {
+	if unknown != nil {
+		return fileError("claim", "pool "+string(p.Name), unknown)
+	}
 	claimed := 0
 	for _, m := range members {
 		if m.claim != nil {
@@ -233,7 +244,8 @@ func (h *Host) Claims(ctx context.Context, name clade.Name) ([]*clade.Claim, err
 	for _, m := range members {
 		if m.claim != nil {
 			c := told(m.claim, m.record, true)
-			c.Ready = m.Due == "" && h.inProvenRun(ctx, m)
+			runs, _ := h.inProvenRun(ctx, m) // where that is not known, it is not ready
+			c.Ready = m.Due == "" && runs
 			list = append(list, c)
 		}
 	}

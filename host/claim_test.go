@@ -56,6 +56,26 @@ func TestClaimsAreHeld(t *testing.T) {
 	}
 }
 
+// Where it cannot be read whether a machine runs, that is said, and not that none is ready.
+func TestClaimOfUnreadable(t *testing.T) {
+	t.Parallel()
+	h, _ := pooled(t, clade.PoolSpec{Size: 1})
+	lock := filepath.Join(h.Dir, "machines", machineOf(t, h, "p-1").ID, "machine.lock")
+	if err := errors.Join(os.Rename(lock, lock+".aside"), os.Symlink(lock, lock)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.Claim(ctx, clade.ClaimSpec{Pool: "p", Person: "anna"})
+	if errors.Is(err, clade.Busy) || !strings.Contains(fmt.Sprint(err), lock) {
+		t.Errorf("Claim = %v, want an error of %s", err, lock)
+	}
+	if err := os.Rename(lock+".aside", lock); err != nil {
+		t.Fatal(err)
+	}
+	if c := claim(t, h, "anna"); !c.Ready {
+		t.Errorf("anna gets %+v", c)
+	}
+}
+
 // Many processes claim at once: nobody gets what another one has, and everybody gets
 // the same again.
 func TestClaimsAtOnce(t *testing.T) {

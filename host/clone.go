@@ -76,8 +76,7 @@ func (h *Host) cloneWith(ctx context.Context, spec clade.CloneSpec, p clade.Prog
 			return nil, fileError("clone", b.source, err)
 		}
 	}
-	list, err := h.listed(ctx, machines)
-	return list, done(err)
+	return shown(h.listed(ctx, machines))
 }
 
 // renderHeads makes the bytes that the heads of all linked clones begin with.

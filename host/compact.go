@@ -42,7 +42,7 @@ func (h *Host) Compact(ctx context.Context, name clade.Name, dryRun bool, p clad
 	if status.State == clade.Stopped {
 		return c, fileError("compact", on, h.compactStopped(ctx, m, c, p))
 	}
-	err = h.compactRunning(ctx, m, c, p)
+	err = h.compactRunning(ctx, m, c, 0, p)
 	if err == nil {
 		err = h.trim(ctx, m, c, p)
 	}
@@ -122,13 +122,8 @@ func (h *Host) compactStopped(ctx context.Context, m *store.Machine, c *clade.Co
 	if err != nil {
 		return err
 	}
-	free, err := image.Space(h.Dir)
-	if err != nil {
+	if err := h.roomFor(c.Writes); err != nil {
 		return err
-	}
-	if c.Writes > free {
-		return &clade.Error{Kind: clade.NoSpace, Err: fmt.Errorf("%v needed in %s, %v free", c.Writes, h.Dir, free),
-			Hint: "free some space: clade du shows who takes it"}
 	}
 	disks := clone(m).Disks
 	for i := range disks {
@@ -144,6 +139,16 @@ func (h *Host) compactStopped(ctx context.Context, m *store.Machine, c *clade.Co
 	}
 	if err == nil {
 		c.Freed = r.Freed - written
+	}
+	return err
+}
+
+// roomFor returns an error of kind NoSpace where the home has not that much free.
+func (h *Host) roomFor(n clade.Bytes) error {
+	free, err := image.Space(h.Dir)
+	if err == nil && n > free {
+		err = &clade.Error{Kind: clade.NoSpace, Err: fmt.Errorf("%v needed in %s, %v free", n, h.Dir, free),
+			Hint: "free some space: clade du shows who takes it"}
 	}
 	return err
 }
@@ -171,8 +176,9 @@ func (h *Host) mergeInto(ctx context.Context, files []string, m *store.Machine, 
 	return written, nil
 }
 
-// compactRunning has the running machine's heads rest on what others need too.
-func (h *Host) compactRunning(ctx context.Context, m *store.Machine, c *clade.Compaction, p clade.Progress) error {
+// compactRunning has the running machine's heads rest on what others need too, and
+// copies no more than pace in a second for that, where it is not 0.
+func (h *Host) compactRunning(ctx context.Context, m *store.Machine, c *clade.Compaction, pace clade.Bytes, p clade.Progress) error {
 	if len(c.Merged) == 0 {
 		return nil
 	}
@@ -190,7 +196,7 @@ func (h *Host) compactRunning(ctx context.Context, m *store.Machine, c *clade.Co
 			onto[i] = hypervisor.Rest{}
 		}
 	}
-	if _, err := h.streamOnto(ctx, m, onto, "compact machine "+string(m.Name), p); err != nil {
+	if _, err := h.streamOnto(ctx, m, onto, pace, "compact machine "+string(m.Name), p); err != nil {
 		return err
 	}
 	for i, r := range runs {
@@ -269,7 +275,7 @@ func (h *Host) shorten(ctx context.Context, m *store.Machine, disks []clade.Disk
 	if status.State == clade.Stopped {
 		err = h.compactStopped(ctx, m, c, p)
 	} else {
-		err = h.compactRunning(ctx, m, c, p)
+		err = h.compactRunning(ctx, m, c, 0, p)
 	}
 	if ctx.Err() != nil {
 		return nil, err

@@ -23,7 +23,7 @@ type bareStream struct{ *fake.Driver }
 
 var _ hypervisor.Streamer = bareStream{}
 
-func (d bareStream) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, tell func(done, total int64)) error {
+func (d bareStream) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, _ clade.Bytes, tell func(done, total int64)) error {
 	heads, err := d.Heads(ctx, p)
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func TestStreamThatEndedUnseen(t *testing.T) {
 	m := machine(t, h, "c")
 	place := hypervisor.Place{Dir: filepath.Join(dir, "machines", m.ID), Run: filepath.Join(dir, "run", m.ID)}
 	name := "../../layers/" + kept + "/layer.qcow2"
-	if err := (bareStream{fake.New()}).Stream(ctx, place, []hypervisor.Rest{{Below: 4, Name: name}}, func(_, _ int64) {}); err != nil {
+	if err := (bareStream{fake.New()}).Stream(ctx, place, []hypervisor.Rest{{Below: 4, Name: name}}, 0, func(_, _ int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	must(t, h, "snapshot c s")

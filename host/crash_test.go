@@ -19,67 +19,71 @@ import (
 	"github.com/clade-vm/clade/store"
 )
 
+// A deed is an act that is disturbed, and how to tell whether it happened.
+type deed struct {
+	before []string // what is done first
+	act    string
+	happen func(*host.Host) bool // whether the act happened
+	least  int                   // steps the act has at least, so that none goes unseen
+}
+
+var deeds = map[string]deed{
+	"build":               {nil, "build x", hasMachine("x"), 4},
+	"template":            {[]string{"start m", "kill m"}, "template m", hasTemplates(2), 5},
+	"template of running": {[]string{"start m"}, "template m", hasTemplates(2), 9},
+	"linked clone":        {nil, "linked t c", hasMachine("c"), 4},
+	"full clone":          {[]string{"build x"}, "full x c", hasMachine("c"), 4},
+	"clone of machine":    {[]string{"start m"}, "adopt m c", hasMachine("c"), 10},
+	"clone with data":     {nil, "data t c", hasMachine("c"), 4},
+	"template with data":  {[]string{"data t c", "start c"}, "carry c", hasTemplates(2), 12},
+	"start":               {nil, "start m", runs("m"), 2},
+	"generalize":          {nil, "generalize m", headOf("m", 2), 5},
+	"mend":                {[]string{"linked t c"}, "mend c", headOf("c", 1), 5},
+	"snapshot":            {[]string{"linked t c", "start c"}, "snapshot c s", hasSnapshots(1), 7},
+	"memory":              {[]string{"linked t c", "start c"}, "memory c s", hasSnapshots(1), 10},
+	"memory of data":      {[]string{"data t c", "start c"}, "memory c s", hasSnapshots(1), 12},
+	"resume":              {[]string{"data t c", "start c", "memory c s", "kill c"}, "restore c s", headOf("c", 2), 6},
+	"forget memory":       {[]string{"linked t c", "start c", "memory c s", "kill c", "reset c"}, "unsnapshot c s", hasSnapshots(0), 3},
+	"restore":             {[]string{"linked t c", "snapshot c s", "start c", "snapshot c s2", "kill c"}, "restore c s", headOf("c", 2), 4},
+	"remove snapshot":     {[]string{"linked t c", "start c", "snapshot c s", "kill c", "reset c"}, "unsnapshot c s", hasSnapshots(0), 2},
+	"reset with data":     {[]string{"data t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
+	"reset":               {[]string{"linked t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
+	"rebase":              {[]string{"linked t c", "template m"}, "rebase c t", headOf("c", 1), 4},
+	"keep changes":        {[]string{"linked t c", "start c", "snapshot c s", "kill c", "template m"}, "keep c t", headOf("c", 2), 6},
+	"undo rebase":         {[]string{"linked t c", "template m", "rebase c t"}, "undo c", headOf("c", 2), 4},
+	"promote":             {[]string{"linked t c"}, "promote c", headOf("c", 1), 4},
+	"promote running":     {[]string{"linked t c", "start c"}, "promote c", restsOnNothing("c"), 3},
+	"compact":             {ownLayer, "compact c", restsOnBase("c"), 5},
+	"compact running":     {append(ownLayer[:len(ownLayer):len(ownLayer)], "start c"), "compact c", restsOnBase("c"), 4},
+	"warm":                {nil, "warm t", isWarm, 9},
+	"warm again":          {[]string{"warm t"}, "warm t 128", warmWith(128 * clade.MiB), 9},
+	"cool":                {[]string{"warm t"}, "cool t", func(h *host.Host) bool { return !isWarm(h) }, 2},
+	"instant clone":       {[]string{"warm t"}, "instant t c", hasMachine("c"), 6},
+	"wake":                {[]string{"warm t", "instant t c", "kill c", "reset c"}, "start c", isAwake("c"), 3},
+	"remove machine":      {[]string{"linked t c"}, "rm c", lacksMachine("c"), 2},
+	"export":              {nil, "export t DIR/file", hasFile("file"), 2},
+	"import":              {[]string{"start m", "kill m", "template m", "export t DIR/file", "untemplate t", "untemplate t", "rm m"}, "import t DIR/file", hasTemplates(1), 7},
+	"import again":        {[]string{"export t DIR/file", "untemplate t", "rm m", "failing t DIR/file"}, "import t DIR/file", hasTemplates(1), 7},
+	"pool":                {nil, "pool p reset", hasPool(true), 1},
+	"pool's machine":      {[]string{"pool p reset"}, "reconcile p", hasMachine("p-1"), 6},
+	"claim":               {[]string{"pool p reset", "settle p"}, "claim p anna", hasClaims(1), 1},
+	"release":             {[]string{"pool p reset", "settle p", "claim p anna"}, "release p anna", hasClaims(0), 1},
+	"reset of released":   {[]string{"pool p reset", "settle p", "claim p anna", "release p anna"}, "reconcile p", lacksPhase(clade.Resetting), 7},
+	"replace released":    {[]string{"pool p recreate", "settle p", "claim p anna", "release p anna"}, "reconcile p", lacksPhase(clade.Leaving), 8},
+	"instant pool":        {[]string{"warm t", "pool p reset instant"}, "reconcile p", hasMachine("p-1"), 7},
+	"reset of instant":    {[]string{"warm t", "pool p reset instant", "settle p", "claim p anna", "release p anna"}, "reconcile p", lacksPhase(clade.Resetting), 9},
+	"wake of ended":       {[]string{"warm t", "pool p recreate instant", "settle p", "kill p-1"}, "reconcile p", isAwake("p-1"), 9},
+	"update of free":      {[]string{"pool p reset", "settle p", "template m", "update p 2"}, "reconcile p", outdated(0), 9},
+	"update of claimed":   {[]string{"pool p reset", "settle p", "template m", "claim p anna", "update p 2"}, "reconcile p", outdated(0), 7},
+	"remove pool":         {[]string{"pool p reset", "settle p"}, "unpool p", hasPool(false), 4},
+	"remove template":     {[]string{"rm m"}, "untemplate t", hasTemplates(0), 3},
+}
+
 // TestKilledAfterEachStep kills a command after its first step, its second, and
 // so on until it comes through, each time in a new home. Whatever the step, the
 // next command must find a clean home in which the act happened or did not.
 func TestKilledAfterEachStep(t *testing.T) {
-	acts := map[string]struct {
-		before []string // what is done first
-		act    string
-		happen func(*host.Host) bool // whether the act happened
-		least  int                   // steps the act has at least, so that none goes unseen
-	}{
-		"build":               {nil, "build x", hasMachine("x"), 4},
-		"template":            {[]string{"start m", "kill m"}, "template m", hasTemplates(2), 5},
-		"template of running": {[]string{"start m"}, "template m", hasTemplates(2), 9},
-		"linked clone":        {nil, "linked t c", hasMachine("c"), 4},
-		"full clone":          {[]string{"build x"}, "full x c", hasMachine("c"), 4},
-		"clone of machine":    {[]string{"start m"}, "adopt m c", hasMachine("c"), 10},
-		"clone with data":     {nil, "data t c", hasMachine("c"), 4},
-		"template with data":  {[]string{"data t c", "start c"}, "carry c", hasTemplates(2), 12},
-		"start":               {nil, "start m", runs("m"), 2},
-		"generalize":          {nil, "generalize m", headOf("m", 2), 5},
-		"mend":                {[]string{"linked t c"}, "mend c", headOf("c", 1), 5},
-		"snapshot":            {[]string{"linked t c", "start c"}, "snapshot c s", hasSnapshots(1), 7},
-		"memory":              {[]string{"linked t c", "start c"}, "memory c s", hasSnapshots(1), 10},
-		"memory of data":      {[]string{"data t c", "start c"}, "memory c s", hasSnapshots(1), 12},
-		"resume":              {[]string{"data t c", "start c", "memory c s", "kill c"}, "restore c s", headOf("c", 2), 6},
-		"forget memory":       {[]string{"linked t c", "start c", "memory c s", "kill c", "reset c"}, "unsnapshot c s", hasSnapshots(0), 3},
-		"restore":             {[]string{"linked t c", "snapshot c s", "start c", "snapshot c s2", "kill c"}, "restore c s", headOf("c", 2), 4},
-		"remove snapshot":     {[]string{"linked t c", "start c", "snapshot c s", "kill c", "reset c"}, "unsnapshot c s", hasSnapshots(0), 2},
-		"reset with data":     {[]string{"data t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
-		"reset":               {[]string{"linked t c", "start c", "snapshot c s", "kill c"}, "reset c", headOf("c", 2), 4},
-		"rebase":              {[]string{"linked t c", "template m"}, "rebase c t", headOf("c", 1), 4},
-		"keep changes":        {[]string{"linked t c", "start c", "snapshot c s", "kill c", "template m"}, "keep c t", headOf("c", 2), 6},
-		"undo rebase":         {[]string{"linked t c", "template m", "rebase c t"}, "undo c", headOf("c", 2), 4},
-		"promote":             {[]string{"linked t c"}, "promote c", headOf("c", 1), 4},
-		"promote running":     {[]string{"linked t c", "start c"}, "promote c", restsOnNothing("c"), 3},
-		"compact":             {ownLayer, "compact c", restsOnBase("c"), 5},
-		"compact running":     {append(ownLayer[:len(ownLayer):len(ownLayer)], "start c"), "compact c", restsOnBase("c"), 4},
-		"warm":                {nil, "warm t", isWarm, 9},
-		"warm again":          {[]string{"warm t"}, "warm t 128", warmWith(128 * clade.MiB), 9},
-		"cool":                {[]string{"warm t"}, "cool t", func(h *host.Host) bool { return !isWarm(h) }, 2},
-		"instant clone":       {[]string{"warm t"}, "instant t c", hasMachine("c"), 6},
-		"wake":                {[]string{"warm t", "instant t c", "kill c", "reset c"}, "start c", isAwake("c"), 3},
-		"remove machine":      {[]string{"linked t c"}, "rm c", lacksMachine("c"), 2},
-		"export":              {nil, "export t DIR/file", hasFile("file"), 2},
-		"import":              {[]string{"start m", "kill m", "template m", "export t DIR/file", "untemplate t", "untemplate t", "rm m"}, "import t DIR/file", hasTemplates(1), 7},
-		"import again":        {[]string{"export t DIR/file", "untemplate t", "rm m", "failing t DIR/file"}, "import t DIR/file", hasTemplates(1), 7},
-		"pool":                {nil, "pool p reset", hasPool(true), 1},
-		"pool's machine":      {[]string{"pool p reset"}, "reconcile p", hasMachine("p-1"), 6},
-		"claim":               {[]string{"pool p reset", "settle p"}, "claim p anna", hasClaims(1), 1},
-		"release":             {[]string{"pool p reset", "settle p", "claim p anna"}, "release p anna", hasClaims(0), 1},
-		"reset of released":   {[]string{"pool p reset", "settle p", "claim p anna", "release p anna"}, "reconcile p", lacksPhase(clade.Resetting), 7},
-		"replace released":    {[]string{"pool p recreate", "settle p", "claim p anna", "release p anna"}, "reconcile p", lacksPhase(clade.Leaving), 8},
-		"instant pool":        {[]string{"warm t", "pool p reset instant"}, "reconcile p", hasMachine("p-1"), 7},
-		"reset of instant":    {[]string{"warm t", "pool p reset instant", "settle p", "claim p anna", "release p anna"}, "reconcile p", lacksPhase(clade.Resetting), 9},
-		"wake of ended":       {[]string{"warm t", "pool p recreate instant", "settle p", "kill p-1"}, "reconcile p", isAwake("p-1"), 9},
-		"update of free":      {[]string{"pool p reset", "settle p", "template m", "update p 2"}, "reconcile p", outdated(0), 9},
-		"update of claimed":   {[]string{"pool p reset", "settle p", "template m", "claim p anna", "update p 2"}, "reconcile p", outdated(0), 7},
-		"remove pool":         {[]string{"pool p reset", "settle p"}, "unpool p", hasPool(false), 4},
-		"remove template":     {[]string{"rm m"}, "untemplate t", hasTemplates(0), 3},
-	}
-	for name, test := range acts {
+	for name, test := range deeds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for step := 1; ; step++ {

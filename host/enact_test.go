@@ -41,7 +41,7 @@ type copying struct{ *fake.Driver }
 
 var _ hypervisor.Streamer = copying{}
 
-func (d copying) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, tell func(done, total int64)) error {
+func (d copying) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, _ clade.Bytes, tell func(done, total int64)) error {
 	heads, err := d.Heads(ctx, p)
 	if err != nil {
 		return err

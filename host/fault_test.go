@@ -44,6 +44,9 @@ var ordeals = []ordeal{
 	{"restore c1 m", []string{"start c1", "write c1 0 20 5", "memory c1 m", "kill c1", "write c1 3 9 6"}, []string{"kill c1", "unsnapshot c1 m", "reset c1"}},
 	{"restore c1 s", []string{"write c1 0 20 5", "snapshot c1 s", "write c1 3 9 6"}, []string{"unsnapshot c1 s", "reset c1"}},
 	{"unsnapshot c1 s", []string{"write c1 0 20 5", "snapshot c1 s", "reset c1"}, []string{"unsnapshot c1 s"}},
+	{"data t:1 x", nil, []string{"rm x"}},
+	{"memory d1 s", []string{"pour d1 0 20 5"}, []string{"kill d1", "rm d1", "data t:1 d1", "start d1"}},
+	{"restore d1 m", []string{"pour d1 0 20 5", "memory d1 m", "pour d1 3 9 6", "kill d1"}, []string{"kill d1", "rm d1", "data t:1 d1", "start d1"}},
 	{"reset c1", []string{"write c1 0 20 5"}, []string{"reset c1"}},
 	{"rebase c1 t:2", []string{"write c1 0 20 5"}, []string{"undo c1", "reset c1"}},
 	{"carry c1 t:2", []string{"write c1 0 20 5"}, []string{"undo c1", "reset c1"}},
@@ -64,11 +67,11 @@ var ordeals = []ordeal{
 
 // long are the acts that take long with what is before and after them: unless all faults
 // are tried, one in three is.
-var long = []string{"memory r1 s", "restore c1 m", "carry c1 t:2"}
+var long = []string{"memory r1 s", "restore c1 m", "memory d1 s", "restore d1 m", "carry c1 t:2"}
 
 // suffering makes the home in which the ordeals are.
 var suffering = []string{"build m1 96", "write m1 3 20 7", "template m1 t:1", "write m1 0 30 8", "template m1 t:2", "linked t:1 c1 r1",
-	"start r1", "linked t:2 c2", "write c2 4 5 6", "export c2 b1.clade", "untested c2 v:1", "export v:1 b2.clade", "untemplate v:1", "rm c2"}
+	"start r1", "data t:1 d1", "start d1", "linked t:2 c2", "write c2 4 5 6", "export c2 b1.clade", "untested c2 v:1", "export v:1 b2.clade", "untemplate v:1", "rm c2"}
 
 // errorsOf are the errors that a call may end with.
 func errorsOf(c call) []syscall.Errno {
@@ -126,6 +129,24 @@ func (f fault) kinds() []clade.Kind {
 	}
 	return map[syscall.Errno][]clade.Kind{syscall.ENOSPC: {clade.NoSpace}, syscall.EIO: {clade.Corrupt},
 		syscall.EACCES: {clade.Denied}, syscall.EMFILE: {clade.Busy}}[f.errno]
+}
+
+// judge lets all calls go but that one; a disk that is full stays full.
+func (f fault) judge() func(call) syscall.Errno {
+	seen, full := 0, false
+	return func(c call) syscall.Errno {
+		if full && c.takesSpace() {
+			return f.errno
+		}
+		if c.sign() != f.call.sign() {
+			return 0
+		}
+		if seen++; seen == f.nth {
+			full = f.errno == syscall.ENOSPC
+			return f.errno
+		}
+		return 0
+	}
 }
 
 // TestFaults makes each file operation of each act fail in turn, with each error it
@@ -232,20 +253,7 @@ func (r *rig) endure(x *trap, o ordeal, f fault) (failed bool, err error) {
 	if err := r.steps(o.before); err != nil {
 		return false, err
 	}
-	seen, full := 0, false
-	kind, text, err := x.do(o.act, func(c call) syscall.Errno {
-		if full && c.takesSpace() {
-			return f.errno
-		}
-		if c.sign() != f.call.sign() {
-			return 0
-		}
-		if seen++; seen == f.nth {
-			full = f.errno == syscall.ENOSPC
-			return f.errno
-		}
-		return 0
-	})
+	kind, text, err := x.do(o.act, f.judge())
 	if err != nil {
 		return false, err
 	}

@@ -112,17 +112,23 @@ func fileError(op, on string, err error) error {
 		return nil
 	}
 	e := &clade.Error{Op: op, On: on, Kind: clade.KindOf(err), Err: err}
+	if same, ok := err.(*clade.Error); ok && same.Op == op && same.On == on { // it says so already
+		titled := *same
+		e = &titled
+	}
 	if clade.HintOf(err) != "" {
 		return e
 	}
-	switch e.Kind {
-	case clade.NoSpace:
+	said := err.Error() // of QEMU's tools, that is all there is
+	switch {
+	case e.Kind == clade.NoSpace:
 		e.Hint = "free some space: clade du shows who takes it"
-	case clade.Denied:
+	case e.Kind == clade.Denied:
 		e.Hint = "check who owns the file and whether the file system is read-only"
-	}
-	if errors.Is(err, syscall.EMFILE) {
+	case errors.Is(err, syscall.EMFILE), strings.Contains(said, "Too many open files"):
 		e.Hint = "raise the limit of open files (ulimit -n), or do less at once"
+	case errors.Is(err, syscall.EIO), strings.Contains(said, "Input/output error"):
+		e.Hint = "the disk failed: look at the kernel's log (dmesg); clade verify --all tells which layers can still be read"
 	}
 	return e
 }

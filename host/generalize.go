@@ -145,7 +145,7 @@ func (h *Host) planned(ctx context.Context, on string, disks []appliance.Disk, m
 	if err != nil {
 		return nil, err
 	}
-	results, err := h.Appliance.Read(ctx, [][]appliance.Disk{disks}, identity.All(), p)
+	results, err := h.Appliance.Read(ctx, [][]appliance.Disk{disks}, identity.Whole, p)
 	if err == nil {
 		err = results[0].Err
 	}

@@ -154,7 +154,11 @@ func (h *Host) holdStopped(ctx context.Context, name clade.Name, op string) (*st
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(h.mustBeStopped(ctx, m, op), h.settle(ctx, m)); err != nil {
+	err = h.mustBeStopped(ctx, m, op)
+	if err == nil {
+		err = fileError(op, "machine "+string(name), h.settle(ctx, m))
+	}
+	if err != nil {
 		release()
 		return nil, nil, err
 	}

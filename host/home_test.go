@@ -132,6 +132,16 @@ func perform(ctx context.Context, h *host.Host, act string) error {
 		_, err = h.Verify(ctx, clade.VerifySpec{Names: words[1:2], Repair: words[2]}, nil)
 	case "verify":
 		_, err = h.Verify(ctx, clade.VerifySpec{Names: words[1:2]}, nil)
+	case "push": // NAME TO
+		_, err = h.Push(ctx, clade.Ref{Name: name}, words[2], clade.RegistryOptions{}, nil)
+	case "pull":
+		_, err = h.Pull(ctx, words[1], clade.Arrival{}, clade.RegistryOptions{}, nil)
+	case "take": // NAME FROM
+		_, err = h.Import(ctx, clade.ImportSpec{Name: name, From: words[2], Options: alone}, nil)
+	case "network":
+		_, err = h.CreateNetwork(ctx, clade.NetworkSpec{Name: name})
+	case "unnetwork":
+		err = h.RemoveNetwork(ctx, name)
 	case "compact":
 		_, err = h.Compact(ctx, name, false, nil)
 	case "promote":
@@ -191,7 +201,7 @@ type vm struct {
 	clash int                 // conflicts that it finds
 	marks map[string]string   // machine-ids by the directory or file of a disk
 	asked *[][]appliance.Disk // what was to be read, where it is noted
-	of    *[]identity.Mark    // and which marks of it
+	of    *identity.Extent    // and to what extent
 }
 
 func (v vm) Generalize(_ context.Context, disks []appliance.Disk, o appliance.Options, _ clade.Progress) (*generalize.Report, error) {
@@ -256,9 +266,9 @@ func (v vm) Merge(_ context.Context, t appliance.Trio, _ clade.Progress) (*clade
 	return r, true, nil
 }
 
-func (v vm) Read(_ context.Context, machines [][]appliance.Disk, marks []identity.Mark, _ clade.Progress) ([]appliance.Result, error) {
+func (v vm) Read(_ context.Context, machines [][]appliance.Disk, extent identity.Extent, _ clade.Progress) ([]appliance.Result, error) {
 	if v.of != nil {
-		*v.of = marks
+		*v.of = extent
 	}
 	if v.asked != nil {
 		*v.asked = append(*v.asked, machines...)
@@ -271,7 +281,7 @@ func (v vm) Read(_ context.Context, machines [][]appliance.Disk, marks []identit
 			id = v.marks[filepath.Base(filepath.Dir(path))]
 		}
 		if id != "" {
-			results[i].Findings = []identity.Finding{{Mark: "machine-id", Path: "etc/machine-id", Value: id}}
+			results[i].Findings = []identity.Finding{{Mark: "machine-id", Path: "etc/machine-id", Value: id}, {Mark: "logs", Path: "var/log"}}
 		}
 	}
 	return results, nil

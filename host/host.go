@@ -58,8 +58,8 @@ type Appliance interface {
 	// Generalize erases the marks of one machine's disks, by slot, in place, and
 	// proves it. The report says whether it was proven.
 	Generalize(ctx context.Context, disks []appliance.Disk, o appliance.Options, p clade.Progress) (*generalize.Report, error)
-	// Read reads marks of many machines' disks, and writes nothing.
-	Read(ctx context.Context, machines [][]appliance.Disk, marks []identity.Mark, p clade.Progress) ([]appliance.Result, error)
+	// Read reads the marks of many machines' disks, and writes nothing.
+	Read(ctx context.Context, machines [][]appliance.Disk, extent identity.Extent, p clade.Progress) ([]appliance.Result, error)
 	// Merge carries over what a clone changed to overlays of another version of its
 	// template, proves it, and says whether it did: not where conflicts are open.
 	Merge(ctx context.Context, t appliance.Trio, p clade.Progress) (report *clade.Merge, applied bool, err error)
@@ -87,7 +87,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	}
 	db, err := store.Open(ctx, filepath.Join(c.Dir, databaseFile))
 	if err != nil {
-		return nil, &clade.Error{Op: "open", On: "home " + c.Dir, Kind: clade.KindOf(err), Err: err}
+		return nil, fileError("open", "home "+c.Dir, err)
 	}
 	return &Host{Config: c, db: db}, nil
 }

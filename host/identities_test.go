@@ -347,15 +347,24 @@ func TestAuditReadsFreshClonesOnce(t *testing.T) {
 	}
 	boot(t, h, dir, "c")
 	var asked [][]appliance.Disk
-	var of []identity.Mark
+	var of identity.Extent
 	const twin = "00112233445566778899aabbccddeeff"
 	h = openWith(t, dir, vm{asked: &asked, of: &of, marks: map[string]string{machine(t, h, "a").ID: twin}})
 	result, err := h.Audit(ctx, clade.AuditSpec{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slices.ContainsFunc(of, func(m identity.Mark) bool { return m.Kind == identity.Residue }) || len(of) == 0 {
-		t.Errorf("%d marks are read, with residue that nobody compares", len(of))
+	if of != identity.Outline {
+		t.Errorf("the marks are read to the extent %q", of)
+	}
+	for _, r := range result.Read {
+		want := []string(nil)
+		if r.Name == "a" || r.Name == "b" {
+			want = []string{"logs"}
+		}
+		if r.Found != len(want) || !slices.Equal(r.Residue, want) {
+			t.Errorf("%s: %d places of marks that are compared, residue %q; want %d, %q", r.Name, r.Found, r.Residue, len(want), want)
+		}
 	}
 	// a for a and b; c, d and m for themselves.
 	if len(asked) != 4 || len(result.Read) != 5 {

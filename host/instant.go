@@ -341,7 +341,7 @@ func (h *Host) instantBase(ctx context.Context, b *base, spec clade.CloneSpec) e
 	if want := hardware(spec.Hardware, w.Hardware); want != w.Hardware {
 		return &clade.Error{Op: "clone", On: b.source, Kind: clade.Unsupported,
 			Err:  fmt.Errorf("it was kept with %d processors and %v of memory: its instant clones have the same", w.Hardware.CPUs, w.Hardware.Memory),
-			Hint: fmt.Sprintf("warm it as you want it: clade template warm %s --cpus %d --memory %v", b.template.Ref(), want.CPUs, want.Memory)}
+			Hint: fmt.Sprintf("warm it as you want it: clade template warm %s --cpus %d --memory %s", b.template.Ref(), want.CPUs, want.Memory.Flag())}
 	}
 	b.warm, b.hardware, b.layers, b.virtual = w, w.Hardware, nil, nil
 	for _, d := range w.Disks {

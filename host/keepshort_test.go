@@ -9,6 +9,8 @@ import (
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/host"
+	"github.com/clade-vm/clade/hypervisor"
+	"github.com/clade-vm/clade/hypervisor/fake"
 )
 
 // controlled has a controller at work in the home until the test ends or the returned
@@ -36,7 +38,18 @@ func until(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// TestServeKeepsChainsShort: of stopped machines only, and only what nobody else needs.
+// wrote has the heads of a machine be written last so long ago.
+func wrote(t *testing.T, h *host.Host, name clade.Name, ago time.Duration) {
+	t.Helper()
+	heads, _ := filepath.Glob(filepath.Join(h.Dir, "machines", machine(t, h, name).ID, "disk*.qcow2"))
+	for _, head := range heads {
+		if err := os.Chtimes(head, time.Time{}, time.Now().Add(-ago)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestServeKeepsChainsShort: not of machines that write, and only what nobody else needs.
 func TestServeKeepsChainsShort(t *testing.T) {
 	h, dir := home(t)
 	kept := deep(t, h) // c lies on four layers of its own, of which a template has the lowest
@@ -53,17 +66,21 @@ func TestServeKeepsChainsShort(t *testing.T) {
 		t.Fatalf("c is %d layers deep with a budget of %d, want more than 3", m.Depth(), m.Budget)
 	}
 	before := machine(t, h, "b")
+	wrote(t, h, "b", 0)
 	stop := controlled(t, h)
 	until(t, "c rests on what others need too", func() bool { return machine(t, h, "c").Disks[0].Layer == kept })
 	stop()
 	if b := machine(t, h, "b"); b.Disks[0] != before.Disks[0] || b.State != clade.Running {
-		t.Errorf("the running machine was %+v and is %+v", before.Disks[0], b.Disks[0])
+		t.Errorf("the machine that writes was %+v and is %+v", before.Disks[0], b.Disks[0])
 	}
 	holds(t, h, "c")
-	must(t, h, "kill b")
+	wrote(t, h, "b", time.Minute)
 	stop = controlled(t, h)
 	until(t, "b is within the budget", func() bool { return machine(t, h, "b").Budget == 0 })
 	stop()
+	if b := machine(t, h, "b"); b.State != clade.Running {
+		t.Errorf("b is %s, want it to run on", b.State)
+	}
 	clean(t, h, dir)
 }
 
@@ -93,6 +110,48 @@ func TestServeYields(t *testing.T) {
 	must(t, h, "start c")
 	if now := machine(t, h, "c"); now.Disks[0] != before.Disks[0] {
 		t.Errorf("the machine was %+v and is %+v", before.Disks[0], now.Disks[0])
+	}
+	must(t, h, "kill c")
+	stop()
+	clean(t, h, dir)
+}
+
+// An endless driver copies until its caller gives up, as one at a slow pace may seem to.
+type endless struct {
+	bareStream
+	pace chan clade.Bytes
+}
+
+func (d endless) Stream(ctx context.Context, _ hypervisor.Place, _ []hypervisor.Rest, pace clade.Bytes, _ func(done, total int64)) error {
+	d.pace <- pace
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// TestServeYieldsRunning: a command that wants a running machine that is being compacted
+// has it at once, as it was; and the copying has a pace.
+func TestServeYieldsRunning(t *testing.T) {
+	h, dir := home(t)
+	deep(t, h)
+	must(t, h, "start c")
+	wrote(t, h, "c", time.Minute)
+	before := machine(t, h, "c")
+	cfg := config(dir)
+	slow := endless{bareStream{fake.New()}, make(chan clade.Bytes, 10)}
+	cfg.Driver, cfg.Budget = slow, 3
+	server, err := host.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	stop := controlled(t, server)
+	if pace := <-slow.pace; pace <= 0 {
+		t.Errorf("it is copied at a pace of %d bytes a second, want a limit", pace)
+	}
+	must(t, h, "snapshot c five")
+	now := machine(t, h, "c")
+	if now.State != clade.Running || now.Depth() <= before.Depth() {
+		t.Errorf("the machine is %s, on %d layers, want it running on more than %d", now.State, now.Depth(), before.Depth())
 	}
 	must(t, h, "kill c")
 	stop()

@@ -133,16 +133,16 @@ type operation struct {
 func (h *Host) begin(ctx context.Context, verb string) (*operation, error) {
 	placing, err := lock(ctx, h.path(homeLock), unix.LOCK_SH)
 	if err != nil {
-		return nil, fileError(verb, "home "+h.Dir, err)
+		return nil, fileError("write to", "home "+h.Dir, err)
 	}
 	defer placing.Close()
 	dir := h.path(tmpDir, fmt.Sprintf("%s-%s", verb, newID()))
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, fileError(verb, "home "+h.Dir, err)
+		return nil, fileError("write to", "home "+h.Dir, err)
 	}
 	f, err := lock(ctx, filepath.Join(dir, operationLock), unix.LOCK_EX)
 	if err != nil {
-		return nil, fileError(verb, "home "+h.Dir, errors.Join(err, os.RemoveAll(dir)))
+		return nil, fileError("write to", "home "+h.Dir, errors.Join(err, os.RemoveAll(dir)))
 	}
 	h.did("begin " + verb)
 	return &operation{dir: dir, lock: f}, nil

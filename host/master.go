@@ -167,8 +167,7 @@ func (h *Host) fromDisks(ctx context.Context, b birth, fill func(op *operation, 
 	if err := h.placeMachines(ctx, op, nil, []*store.Machine{m}, nil); err != nil {
 		return nil, fileError("create", on, err)
 	}
-	made, err := h.Machine(ctx, b.name)
-	return made, done(err)
+	return shown(h.Machine(ctx, b.name))
 }
 
 // checkBirth refuses what could not become a machine before work is done for it.

@@ -27,9 +27,9 @@ func (h *Host) CreateNetwork(ctx context.Context, spec clade.NetworkSpec) (*clad
 	n := &clade.Network{Name: spec.Name, Subnet: spec.Subnet, NAT: spec.NAT, Isolated: spec.Isolated, Created: time.Now().UTC()}
 	err := h.db.Write(ctx, func(tx *store.Tx) error { return addNetwork(tx, n) })
 	if err != nil {
-		return nil, err
+		return nil, fileError("create", on, err)
 	}
-	return h.Network(ctx, spec.Name)
+	return shown(h.Network(ctx, spec.Name))
 }
 
 // addNetwork records n, on a subnet that overlaps no other network's.
@@ -121,12 +121,12 @@ func (h *Host) RemoveNetwork(ctx context.Context, name clade.Name) error {
 		if _, err := tx.Network(name); err != nil {
 			return retitle("remove", err)
 		}
-		return tx.RemoveNetwork(name)
+		if err := tx.RemoveNetwork(name); err != nil {
+			return err
+		}
+		return h.endSwitch(ctx, name) // where it cannot be ended, the network stays
 	})
-	if err != nil {
-		return err
-	}
-	return h.endSwitch(ctx, name)
+	return fileError("remove", "network "+string(name), err)
 }
 
 // checkNetwork refuses a network that is not there, before any work is done.

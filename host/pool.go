@@ -30,7 +30,7 @@ func (h *Host) CreatePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 		return nil, err
 	}
 	h.did("pool recorded")
-	return h.Pool(ctx, spec.Name)
+	return shown(h.Pool(ctx, spec.Name))
 }
 
 // ChangePool makes spec what is wanted of the pool of its name. Its template is
@@ -68,7 +68,7 @@ func (h *Host) ChangePool(ctx context.Context, spec clade.PoolSpec) (*clade.Pool
 		return nil, err
 	}
 	h.did("pool changed")
-	return h.Pool(ctx, spec.Name)
+	return shown(h.Pool(ctx, spec.Name))
 }
 
 // noLarger tells whether a pool can be no larger by spec than it is.
@@ -114,7 +114,7 @@ func coldPool(spec clade.PoolSpec) error {
 		warm += fmt.Sprintf(" --cpus %d", spec.CPUs)
 	}
 	if spec.Memory > 0 {
-		warm += fmt.Sprintf(" --memory %dM", spec.Memory/clade.MiB)
+		warm += " --memory " + spec.Memory.Flag()
 	}
 	return &clade.Error{Op: "declare", On: "pool " + string(spec.Name), Kind: clade.Unsupported,
 		Err: fmt.Errorf("instant clones need a warm template, and %s is not warm", spec.Template), Hint: "warm it: " + warm}
@@ -213,7 +213,7 @@ func (h *Host) UpdatePool(ctx context.Context, u clade.PoolUpdate) (*clade.Pool,
 		return nil, err
 	}
 	h.did("pool's template changed")
-	return h.Pool(ctx, u.Pool)
+	return shown(h.Pool(ctx, u.Pool))
 }
 
 // wanted refuses to remove a template of which a pool makes its machines. One that

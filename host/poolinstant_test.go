@@ -229,3 +229,15 @@ func TestInstantPoolOfCooledTemplate(t *testing.T) {
 		t.Errorf("scaled down: %v", err)
 	}
 }
+
+// The command in the hint can be pasted into a shell.
+func TestInstantCloneOfOtherHardwareHint(t *testing.T) {
+	t.Parallel()
+	h, _ := instantPool(t, clade.PoolSpec{Size: 1, Policy: clade.Reset})
+	spec := instant("other")
+	spec.Hardware.Memory = 1536 * clade.MiB
+	_, err := h.Clone(ctx, spec, nil)
+	if hint := clade.HintOf(err); !errors.Is(err, clade.Unsupported) || !strings.HasSuffix(hint, " --memory 1536M") {
+		t.Errorf("Clone = %v, hint %q; want kind %q, and --memory in one word", err, hint, clade.Unsupported)
+	}
+}

@@ -98,7 +98,7 @@ func (h *Host) promoteRunning(ctx context.Context, m *store.Machine, p clade.Pro
 	if err := h.copyable(ctx, m, p); err != nil {
 		return nil, err
 	}
-	r, err := h.streamOnto(ctx, m, make([]hypervisor.Rest, len(m.Disks)), "promote machine "+string(m.Name), p)
+	r, err := h.streamOnto(ctx, m, make([]hypervisor.Rest, len(m.Disks)), 0, "promote machine "+string(m.Name), p)
 	if err == nil && len(onNothing(m)) > 0 {
 		err = errors.New("it still rests on something")
 	}

@@ -82,7 +82,7 @@ func (a *arrival) readMarks(ctx context.Context, t *clade.Template, p clade.Prog
 		digests = append(digests, chain[0].Digest)
 	}
 	p.Tell(clade.Event{Step: "prove", Note: "read the marks of template " + t.Ref().String()})
-	results, err := a.h.Appliance.Read(ctx, [][]appliance.Disk{disks}, identity.All(), p)
+	results, err := a.h.Appliance.Read(ctx, [][]appliance.Disk{disks}, identity.Whole, p)
 	if err == nil {
 		err = results[0].Err
 	}

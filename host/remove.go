@@ -92,6 +92,9 @@ func done(err error) error {
 	return &clade.Error{Kind: clade.KindOf(err), Err: fmt.Errorf("it is done, but cannot be shown: %w", err)}
 }
 
+// shown is what an act that is done returns of what it made, or done's error.
+func shown[T any](made T, err error) (T, error) { return made, done(err) }
+
 // dropLayers removes the files of layers whose records are gone, and notes in r
 // what was freed and which layers below the disks stayed, with what needs them.
 func (h *Host) dropLayers(ctx context.Context, r *clade.Removal, gone []*clade.Layer, disks []clade.TemplateDisk) error {
@@ -102,9 +105,7 @@ func (h *Host) dropLayers(ctx context.Context, r *clade.Removal, gone []*clade.L
 		}
 		h.did("layer's file removed")
 	}
-	if err := h.dropWarm(ctx, r); err != nil {
-		return err
-	}
+	h.dropWarm(ctx, r)
 	l, err := h.Lineage(ctx)
 	if err != nil {
 		return done(err)

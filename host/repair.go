@@ -193,7 +193,10 @@ func (o *operation) note(notes []mended) error {
 		return err
 	}
 	file := filepath.Join(o.dir, repairedFile)
-	return errors.Join(os.WriteFile(file, data, 0o600), syncDir(file), syncDir(o.dir), syncDir(filepath.Dir(o.dir)))
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return err
+	}
+	return errors.Join(syncDir(file), syncDir(o.dir), syncDir(filepath.Dir(o.dir)))
 }
 
 // recordRepair seals files that were put in place, or are as right as if they had

@@ -37,7 +37,7 @@ func sealFile(path string, l *clade.Layer) error {
 func facts(path string, l *clade.Layer) (err error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
-		return err
+		return &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return errors.New("not a regular file")

@@ -148,9 +148,9 @@ func (h *Host) RemoveSnapshot(ctx context.Context, machine, name clade.Name) (*c
 	}
 	r := &clade.Removal{Removed: "snapshot " + string(name) + " of machine " + string(machine)}
 	exactly := h.freedExactly(ctx, clade.Going{Snapshots: []clade.GoingSnapshot{{Machine: machine, Name: name}}})
+	op := &operation{}
 	if s.Memory != nil {
-		op, err := h.begin(ctx, "forget") // names the machine to who comes after a kill
-		if err != nil {
+		if op, err = h.begin(ctx, "forget"); err != nil { // names the machine to who comes after a kill
 			return nil, err
 		}
 		defer op.end()
@@ -170,11 +170,13 @@ func (h *Host) RemoveSnapshot(ctx context.Context, machine, name clade.Name) (*c
 		return err
 	})
 	if err != nil {
+		op.keep = errors.Is(err, store.ErrDoubtful)
 		return nil, fileError("remove", r.Removed, err)
 	}
 	h.did("snapshot's record removed")
 	if err := h.dropLooseMemory(ctx, m); err != nil {
-		h.Config.Log.Warn("a memory stays", "snapshot", name, "err", err) // it has no record: the sweep removes it
+		op.keep = true // the sweep removes it
+		h.Config.Log.Warn("a memory stays", "snapshot", name, "err", err)
 	}
 	below := make([]clade.TemplateDisk, len(s.Disks))
 	for i, d := range s.Disks {

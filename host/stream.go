@@ -16,7 +16,7 @@ import (
 
 // streamOnto has a running machine's heads rest on less, and records what they rest
 // on then: what the files themselves say. m is as the record is when it returns.
-func (h *Host) streamOnto(ctx context.Context, m *store.Machine, onto []hypervisor.Rest, step string, p clade.Progress) (*clade.Removal, error) {
+func (h *Host) streamOnto(ctx context.Context, m *store.Machine, onto []hypervisor.Rest, pace clade.Bytes, step string, p clade.Progress) (*clade.Removal, error) {
 	s, ok := h.Driver.(hypervisor.Streamer)
 	if !ok {
 		return nil, &clade.Error{Kind: clade.Unsupported, Err: errors.New("this driver cannot do it while the machine runs"), Hint: "stop it first"}
@@ -29,20 +29,17 @@ func (h *Host) streamOnto(ctx context.Context, m *store.Machine, onto []hypervis
 	if err := os.WriteFile(filepath.Join(op.dir, frozenFile), []byte(m.Name), 0o600); err != nil {
 		return nil, err
 	}
-	err = s.Stream(ctx, h.place(m.ID), onto, func(done, total int64) {
+	err = s.Stream(ctx, h.place(m.ID), onto, pace, func(done, total int64) {
 		p.Tell(clade.Event{Step: step, Done: done, Total: total, Unit: "B"})
 	})
+	op.keep = err != nil // some of it may be done: the sweep looks
 	if err != nil {
 		return nil, err
 	}
 	h.did("stream: done")
-	for _, head := range h.headPaths(m) {
-		if err := syncDir(head); err != nil { // a file is synced like a directory
-			return nil, err
-		}
-	}
 	r := &clade.Removal{Removed: "what machine " + string(m.Name) + " rested on"}
 	err = h.agree(ctx, m, r)
+	op.keep = err != nil
 	p.Tell(clade.Event{Step: step, End: true})
 	return r, err
 }
@@ -89,6 +86,11 @@ func (h *Host) agree(ctx context.Context, m *store.Machine, r *clade.Removal) er
 	disks, changed, err := h.restedOn(ctx, m)
 	if err != nil || !changed {
 		return err
+	}
+	for _, head := range h.headPaths(m) { // what was copied is on the disk before it goes where it was copied from
+		if err := syncDir(head); err != nil { // a file is synced like a directory
+			return err
+		}
 	}
 	rests := false
 	for _, d := range disks {

@@ -31,12 +31,12 @@ import (
 // those of the programs it starts. It is let go, or answered with an error: to the
 // process there is no difference to a disk that fails. (seccomp_unotify(2).)
 type trap struct {
-	dir    string
 	in     io.Writer
 	out    *bufio.Reader
 	judges sync.WaitGroup
 
-	mu    sync.Mutex // guards judge
+	mu    sync.Mutex // guards dir and judge
+	dir   string     // the home
 	judge func(call) syscall.Errno
 }
 
@@ -181,15 +181,22 @@ func filter() (int, error) {
 	return int(fd), nil
 }
 
+// asDeed is before an act that is said in the words of perform, not of the model.
+const asDeed = "deed "
+
 // asActor does the acts it reads from standard input, each as a command of its own,
 // and says the kind of its error, how many files are open after it, and the error.
 func asActor() int {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		dir, act, _ := strings.Cut(lines.Text(), "\t")
-		h, err := host.Open(context.Background(), attacked(dir))
+		c, do := attacked(dir), enact
+		if deed, is := strings.CutPrefix(act, asDeed); is {
+			c, do, act = config(dir), perform, deed
+		}
+		h, err := host.Open(context.Background(), c)
 		if err == nil {
-			err = enact(context.Background(), h, act)
+			err = do(context.Background(), h, act)
 			err = errors.Join(err, h.Close())
 		}
 		text := ""
@@ -264,13 +271,10 @@ func (x *trap) watch(listener int) {
 }
 
 func (x *trap) decide(n notification) syscall.Errno {
-	c, ok := x.read(n)
-	if !ok {
-		return 0
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.judge == nil {
+	c, ok := x.read(n)
+	if !ok || x.judge == nil {
 		return 0
 	}
 	return x.judge(c)

@@ -90,7 +90,8 @@ func (h *Host) WarmTemplate(ctx context.Context, spec clade.WarmSpec, p clade.Pr
 	if err := w.put(ctx, layers); err != nil {
 		return nil, fileError("warm", on, err)
 	}
-	return w.w, h.dropWarm(ctx, &clade.Removal{}) // what an earlier warming kept and nobody needs
+	h.dropWarm(ctx, &clade.Removal{}) // what an earlier warming kept and nobody needs
+	return w.w, nil
 }
 
 // build makes the machine: heads on the template's layers, in a directory as deep

@@ -171,20 +171,22 @@ func warmUnder(l *clade.Lineage, named []string) (list []*clade.Warm) {
 }
 
 // dropWarm removes what warm templates without a record kept, and notes what that
-// freed. Where another command places something, its successor does it.
-func (h *Host) dropWarm(ctx context.Context, r *clade.Removal) error {
+// freed. Where another command places something, its successor does it; what stays, as
+// it cannot be removed, the sweep removes.
+func (h *Host) dropWarm(ctx context.Context, r *clade.Removal) {
 	kept := names(h.path(warmDir))
 	if len(kept) == 0 {
-		return nil
+		return
 	}
 	f := tryLock(h.path(homeLock), unix.LOCK_EX)
 	if f == nil {
-		return nil
+		return
 	}
 	defer f.Close()
 	_, _, recorded, err := h.recorded(ctx)
 	if err != nil {
-		return err
+		h.Config.Log.Warn("what warm templates kept stays", "err", err)
+		return
 	}
 	for _, id := range kept {
 		if recorded[id] {
@@ -192,9 +194,8 @@ func (h *Host) dropWarm(ctx context.Context, r *clade.Removal) error {
 		}
 		r.Freed += takes(h.warmPath(id))
 		if err := os.RemoveAll(h.warmPath(id)); err != nil {
-			return fileError("remove", "warm template "+id, err)
+			h.Config.Log.Warn("what a warm template kept stays", "warm", id, "err", err)
 		}
 		h.did("warm template's files removed")
 	}
-	return nil
 }

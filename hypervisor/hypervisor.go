@@ -140,12 +140,13 @@ type Rest struct {
 // A Streamer makes what a running machine writes to rest on less than it does.
 type Streamer interface {
 	// Stream copies into each head, by slot, what it has from the files above its
-	// Rest, while the guest runs on, and returns once the heads rest on those. tell is
-	// told how many bytes are done of how many. When ctx ends, what was copied stays in
+	// Rest, while the guest runs on, and returns once the heads rest on those. pace is
+	// how much it copies in a second at most, 0 for what it can. tell is told how many
+	// bytes are done of how many. When ctx ends, what was copied stays in
 	// the heads, which still rest on what they did; Stream can be called again, and
 	// waits for what a caller that died had begun. Kinds: NotRunning, NoSpace, Corrupt,
 	// Timeout, Unsupported.
-	Stream(ctx context.Context, p Place, onto []Rest, tell func(done, total int64)) error
+	Stream(ctx context.Context, p Place, onto []Rest, pace clade.Bytes, tell func(done, total int64)) error
 }
 
 // A Pause is what switching heads cost the guest.

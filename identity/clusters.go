@@ -5,7 +5,7 @@ func clusterMarks() []Mark {
 		{
 			Name: "consul-node-id", Kind: Conflict, Default: true, Where: "any",
 			Why:    "the cluster refuses a second member of one id: \"Member has conflicting node ID\"",
-			Source: "https://developer.hashicorp.com/consul/docs/reference/agent/configuration-file/node; https://github.com/hashicorp/consul/issues/3070",
+			Source: "https://github.com/hashicorp/consul/blob/main/website/content/docs/agent/config/cli-flags.mdx (-node-id); https://github.com/hashicorp/consul/issues/3070",
 			Paths: []string{
 				"opt/consul/node-id", "opt/consul/data/node-id", "var/lib/consul/node-id", "var/consul/node-id",
 			},
@@ -15,7 +15,7 @@ func clusterMarks() []Mark {
 		{
 			Name: "consul-members", Kind: Residue, Default: true, Where: "any",
 			Why:         "a clone joins the master's cluster by itself, by the members that the master knew",
-			Source:      "https://developer.hashicorp.com/consul/docs/reference/agent/configuration-file/node",
+			Source:      "https://github.com/hashicorp/consul/blob/main/website/content/docs/agent/config/cli-flags.mdx (-rejoin)",
 			Paths:       []string{"opt/consul/serf/*", "opt/consul/data/serf/*", "var/lib/consul/serf/*", "var/consul/serf/*"},
 			Regenerates: "consul, from retry_join",
 			way:         remove{},

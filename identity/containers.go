@@ -98,6 +98,14 @@ func containerMarks() []Mark {
 			way:         remove{},
 		},
 		{
+			Name: "calico-nodename", Kind: Conflict, Default: true, Where: "any",
+			Why:         "Calico takes the name that it wrote down before it asks for the hostname: the clone's pods are the master's",
+			Source:      "https://github.com/projectcalico/calico/blob/master/node/pkg/lifecycle/utils/utils.go (DetermineNodeName)",
+			Paths:       []string{"var/lib/calico/nodename"},
+			Regenerates: "calico/node",
+			way:         remove{value: plain},
+		},
+		{
 			Name: "longhorn-disk", Kind: Conflict, Default: true, Where: "any",
 			Why:         "disks of one UUID make Longhorn move replicas between the nodes without end",
 			Source:      "https://github.com/longhorn/longhorn/issues/14032",

@@ -43,7 +43,7 @@ func credentialMarks() []Mark {
 		{
 			Name: "letsencrypt", Kind: Secret, Default: false, Where: "any",
 			Why:    "the account's key and the sites' keys: who has a clone can pass for the sites",
-			Source: "https://eff-certbot.readthedocs.io/en/stable/using.html#where-are-my-certificates",
+			Source: "https://eff-certbot.readthedocs.io/en/stable/using.html#where-are-my-certificates; https://github.com/certbot/certbot/blob/main/certbot/src/certbot/_internal/account.py",
 			Paths: []string{
 				"etc/letsencrypt/accounts/*/*/*/private_key.json", "etc/letsencrypt/archive/*/privkey*.pem",
 			},

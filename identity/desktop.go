@@ -75,6 +75,14 @@ func desktopMarks() []Mark {
 			},
 		},
 		{
+			Name: "rustdesk-key", Kind: Secret, Default: true, Where: "any",
+			Why:         "the key and the password are the master's: who may reach it reaches every clone",
+			Source:      "https://github.com/rustdesk/hbb_common/blob/main/src/config.rs (enc_id, key_pair)",
+			Paths:       []string{"~/.config/rustdesk/RustDesk.toml"},
+			Regenerates: "rustdesk, its id from the MAC; a password that was set is gone",
+			way:         remove{},
+		},
+		{
 			Name: "anydesk-id", Kind: Secret, Default: true, Where: "any",
 			Why:         "clones answer to the master's AnyDesk address, with its password",
 			Source:      "https://support.anydesk.com/docs/anydesk-id-and-alias",

@@ -45,7 +45,7 @@ func dhcpMarks() []Mark {
 		{
 			Name: "networkd-leases", Kind: Conflict, Default: true, Where: "any",
 			Why:         "a clone asks for the master's address; a DHCP server on the clone serves the master's leases",
-			Source:      "man 8 systemd-networkd",
+			Source:      "man 8 systemd-networkd; man 5 systemd.network (PersistLeases)",
 			Paths:       []string{"var/lib/systemd/network/*", "run/systemd/netif/leases/*"},
 			Regenerates: "systemd-networkd; its DUID comes from the machine-id",
 			way:         remove{value: fingerprint},

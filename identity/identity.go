@@ -12,7 +12,6 @@
 package identity
 
 import (
-	"errors"
 	"io/fs"
 
 	"github.com/clade-vm/clade"
@@ -71,38 +70,18 @@ type way interface {
 
 // Read returns where fsys has the mark: nothing for a guest that is without it. An
 // error, of kind Unproven, means that it cannot be known.
-func (m Mark) Read(fsys fs.FS) ([]Finding, error) {
-	s := &search{fsys: fsys, mark: m}
+func (m Mark) Read(fsys fs.FS) ([]Finding, error) { return m.read(fsys, Whole) }
+
+func (m Mark) read(fsys fs.FS, extent Extent) ([]Finding, error) {
+	s := &search{fsys: fsys, mark: m, first: extent == Outline && m.Kind == Residue}
 	if err := m.way.read(s); err != nil {
 		return s.found, &clade.Error{Op: "read", On: "mark " + m.Name, Kind: clade.Unproven, Err: printableErr(err)}
 	}
 	return s.found, nil
 }
 
-// ReadAll returns where fsys has any of marks, in their order. It is Read for each
-// of them at the cost of far less: every directory is read once, and the homes are
-// worked out once, so that a guest must not change meanwhile.
-//
-// An error joins those of the marks that cannot be read, each of kind Unproven;
-// the findings of all others are returned with it.
-func ReadAll(fsys fs.FS, marks []Mark) ([]Finding, error) {
-	if t, ok := fsys.(*rootfs.Tree); ok {
-		still := t.Still()
-		defer still.Release()
-		fsys = still
-	}
-	c := newCache(fsys)
-	var all []Finding
-	var errs []error
-	for _, m := range marks {
-		found, err := m.Read(c)
-		all = append(all, found...)
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return all, errors.Join(errs...)
-}
+// ReadAll returns where fsys has any of marks, in their order: Read of Whole.
+func ReadAll(fsys fs.FS, marks []Mark) ([]Finding, error) { return Whole.Read(fsys, marks) }
 
 // Erase removes the mark from t; on one that is without it, nothing changes. After
 // an error the mark may be erased in part, and Erase may be called again. For many

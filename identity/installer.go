@@ -33,7 +33,7 @@ func installerMarks() []Mark {
 		{
 			Name: "debconf-passwords", Kind: Residue, Default: true, Where: "Debian, Ubuntu",
 			Why:         "the passwords that packages asked for, or made up, when the master was installed",
-			Source:      "man 5 debconf.conf; man 7 debconf",
+			Source:      "https://salsa.debian.org/pkg-debconf/debconf/-/blob/master/debconf.conf (passwords); man 5 debconf.conf",
 			Paths:       []string{"var/cache/debconf/passwords.dat", "var/cache/debconf/passwords.dat-old"},
 			Regenerates: "debconf, when a package asks again",
 			way:         empty{},

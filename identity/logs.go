@@ -96,10 +96,16 @@ func (logs) read(s *search) error {
 	err := eachLog(s.fsys, maxLogsCounted, func(_ string, size int64) error {
 		f.Count++
 		f.Size += size
+		if s.first {
+			return fs.SkipAll
+		}
 		return nil
 	})
-	if errors.Is(err, rootfs.ErrLimit) {
+	switch {
+	case errors.Is(err, rootfs.ErrLimit):
 		f.Note = "and more"
+		err = nil
+	case err == fs.SkipAll:
 		err = nil
 	}
 	if err == nil && (f.Count > 0 || f.Note != "") {

@@ -100,7 +100,7 @@ func managementMarks() []Mark {
 			// Off: they are most often the same for a class of machines, by intent.
 			Name: "ansible-facts", Kind: Residue, Default: false, Where: "any",
 			Why:         "facts that were set by hand for the master hold for every clone",
-			Source:      "https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_vars_facts.html",
+			Source:      "https://github.com/ansible/ansible-documentation/blob/devel/docs/docsite/rst/playbook_guide/playbooks_vars_facts.rst (local facts)",
 			Paths:       []string{"etc/ansible/facts.d/*"},
 			Regenerates: "nothing",
 			way:         remove{},
@@ -114,12 +114,42 @@ func managementMarks() []Mark {
 			way:         remove{},
 		},
 		{
+			Name: "inventory-agent-id", Kind: Conflict, Default: true, Where: "any",
+			Why: "GLPI, FusionInventory and OCS know a computer by the id that its agent made: clones take the master's place in the inventory",
+			Source: "https://github.com/glpi-project/glpi-agent/blob/develop/lib/GLPI/Agent.pm (deviceid, agentid); " +
+				"https://github.com/fusioninventory/fusioninventory-agent/blob/develop/lib/FusionInventory/Agent.pm (deviceid); " +
+				"https://github.com/OCSInventory-NG/UnixAgent/blob/master/lib/Ocsinventory/Agent.pm (DEVICEID)",
+			Paths: []string{
+				"var/lib/glpi-agent/GLPI-Agent.dump", "var/lib/fusioninventory-agent/FusionInventory-Agent.dump",
+				"var/lib/ocsinventory-agent/*/ocsinv.conf", "var/lib/ocsinventory-agent/*/ocsinv.adm",
+			},
+			Regenerates: "the agent, from the hostname and the time",
+			way:         remove{value: fingerprint},
+		},
+		{
+			Name: "teleport-host-id", Kind: Conflict, Default: true, Where: "any",
+			Why:         "nodes of one id are one to the cluster: sessions go to either",
+			Source:      "https://github.com/gravitational/teleport/blob/master/lib/utils/hostid/hostid.go",
+			Paths:       []string{"var/lib/teleport/host_uuid"},
+			Regenerates: "teleport; where the cluster asks for a new join, with a token",
+			way:         remove{value: uuid},
+		},
+		{
 			Name: "azure-agent", Kind: Residue, Default: true, Where: "any",
 			Why:         "the certificates and the answers with which Azure provisioned the master",
 			Source:      "https://github.com/Azure/WALinuxAgent/blob/master/azurelinuxagent/pa/deprovision/default.py",
 			Paths:       []string{"var/lib/waagent/*"},
 			Regenerates: "waagent",
 			way:         remove{},
+		},
+		{
+			Name: "ecs-agent", Kind: Conflict, Default: true, Where: "any",
+			Why: "the state names the container instance that the master was: a clone registers as the same, or not at all",
+			Source: "https://github.com/aws/amazon-ecs-agent/blob/master/agent/data/client.go; " +
+				"https://github.com/aws/amazon-ecs-logs-collector/blob/master/ecs-logs-collector.sh",
+			Paths:       []string{"var/lib/ecs/data/agent.db", "var/lib/ecs/data/ecs_agent_data.json"},
+			Regenerates: "the ECS agent",
+			way:         remove{value: fingerprint},
 		},
 		{
 			Name: "amazon-ssm-agent", Kind: Secret, Default: true, Where: "any",

@@ -81,6 +81,31 @@ func monitoringMarks() []Mark {
 			way:         remove{},
 		},
 		{
+			Name: "monit-id", Kind: Conflict, Default: true, Where: "any",
+			Why:         "the id is the instance: M/Monit takes twins for one host",
+			Source:      "man 1 monit (-i, -r); https://salsa.debian.org/debian/monit/-/blob/master/debian/monitrc (idfile)",
+			Paths:       []string{"var/lib/monit/id", "var/.monit.id", "~/.monit.id"},
+			Regenerates: "monit",
+			way:         remove{value: fingerprint},
+		},
+		{
+			Name: "alloy-id", Kind: Conflict, Default: true, Where: "any",
+			Why:         "collectors of one id are one to Grafana",
+			Source:      "https://github.com/grafana/alloy/blob/main/internal/alloyseed/alloyseed.go",
+			Paths:       []string{"var/lib/alloy/data/alloy_seed.json", "var/lib/alloy/alloy_seed.json"},
+			Regenerates: "alloy",
+			way:         remove{value: fingerprint},
+		},
+		{
+			// Off: the agent does not start without, until it has joined again.
+			Name: "icinga-node-key", Kind: Secret, Default: false, Where: "any",
+			Why:         "the certificate is the endpoint: to the parent twins are one, by the master's name",
+			Source:      "https://github.com/Icinga/icinga2/blob/master/doc/06-distributed-monitoring.md",
+			Paths:       []string{"var/lib/icinga2/certs/*.key"},
+			Regenerates: "nothing: icinga2 node wizard",
+			way:         remove{},
+		},
+		{
 			Name: "beats-id", Kind: Conflict, Default: true, Where: "any",
 			Why:         "Beats of one agent id are one to the stack's monitoring",
 			Source:      "https://github.com/elastic/beats/issues/21847; https://github.com/elastic/beats/issues/26225",
@@ -110,7 +135,7 @@ func monitoringMarks() []Mark {
 		},
 		{
 			Name: "splunk-hostname", Kind: Conflict, Default: true, Where: "any",
-			Why: why, Source: "https://help.splunk.com/en/data-management/splunk-enterprise-admin-manual/9.4/configuration-file-reference/9.4.0-configuration-file-reference/instance.cfg.conf",
+			Why: why, Source: "https://github.com/splunk/vscode-extension-splunk/blob/master/spec_files/8.2/server.conf.spec (serverName)",
 			Paths: []string{
 				"opt/splunkforwarder/etc/system/local/server.conf", "opt/splunkforwarder/etc/system/local/inputs.conf",
 				"opt/splunk/etc/system/local/server.conf", "opt/splunk/etc/system/local/inputs.conf",

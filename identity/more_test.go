@@ -170,6 +170,21 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// BIND starts without its key, and then cannot be reloaded.
+func TestFirstbootOfBIND(t *testing.T) {
+	const make = "ls /etc/bind/rndc.key >/dev/null 2>&1 || /usr/sbin/rndc-confgen -a -u bind'"
+	dir := t.TempDir()
+	grow(t, dir, map[string]string{systemd: "x", "usr/sbin/named": "x", "etc/bind/named.conf": "x"})
+	if unit := identity.Firstboot(openTree(t, dir), identity.All()); unit != "" {
+		t.Errorf("without what makes keys: %s", unit)
+	}
+	grow(t, dir, map[string]string{"usr/sbin/rndc-confgen": "x"})
+	unit := identity.Firstboot(openTree(t, dir), identity.All())
+	if !strings.Contains(unit, make) || !strings.Contains(unit, "\nBefore=named.service bind9.service\n") {
+		t.Errorf("the unit lacks the key of BIND:\n%s", unit)
+	}
+}
+
 func TestFirstboot(t *testing.T) {
 	debian := map[string]string{systemd: "x", "usr/sbin/sshd": "x", "usr/bin/ssh-keygen": "x", "bin": "->usr/bin", "sbin": "->usr/sbin"}
 	dir := t.TempDir()

@@ -62,19 +62,19 @@ func packageMarks() []Mark {
 		},
 		{
 			Name: "apk-cache", Kind: Residue, Default: true, Where: "Alpine",
-			Why: why, Source: "https://wiki.alpinelinux.org/wiki/Local_APK_cache", Regenerates: "apk",
+			Why: why, Source: "https://github.com/alpinelinux/apk-tools/blob/master/doc/apk-cache.5.scd", Regenerates: "apk",
 			Paths: []string{"var/cache/apk/*"},
 			way:   remove{},
 		},
 		{
 			Name: "snap-cache", Kind: Residue, Default: true, Where: "any with snapd",
-			Why: why, Source: "https://snapcraft.io/docs/data-locations", Regenerates: "snapd",
+			Why: why, Source: "https://github.com/canonical/snapd/blob/master/dirs/dirs.go (SnapDownloadCacheDir)", Regenerates: "snapd",
 			Paths: []string{"var/lib/snapd/cache/*"},
 			way:   remove{},
 		},
 		{
 			Name: "packagekit-cache", Kind: Residue, Default: true, Where: "any",
-			Why: why, Source: "https://www.freedesktop.org/software/PackageKit/pk-reference.html", Regenerates: "packagekitd",
+			Why: why, Source: "https://github.com/PackageKit/PackageKit/blob/main/docs/api/spec/pk-concepts.xml (DownloadPackages)", Regenerates: "packagekitd",
 			Paths: []string{"var/cache/PackageKit/*"},
 			way:   remove{},
 		},

@@ -27,8 +27,12 @@ const (
 type search struct {
 	fsys  fs.FS
 	mark  Mark
+	first bool // one place is enough
 	found []Finding
 }
+
+// enough reports whether no more places need to be found.
+func (s *search) enough() bool { return s.first && len(s.found) > 0 }
 
 // add records a finding; its texts may be as the guest has them.
 func (s *search) add(f Finding) {
@@ -37,14 +41,17 @@ func (s *search) add(f Finding) {
 }
 
 // each calls fn for every name that pattern matches. Beyond maxMatches it records
-// one finding for those it does not look at.
+// one finding for those it does not look at. It ends where the search has enough.
 func (s *search) each(pattern string, fn func(name string) error) error {
+	if s.enough() {
+		return nil
+	}
 	names, err := match(s.fsys, pattern)
 	if err != nil && (len(names) == 0 || !errors.Is(err, rootfs.ErrLimit)) {
 		return err
 	}
 	for _, name := range names {
-		if err := fn(name); err != nil {
+		if err := fn(name); err != nil || s.enough() {
 			return err
 		}
 	}

@@ -52,6 +52,23 @@ func securityMarks() []Mark {
 			way:         remove{},
 		},
 		{
+			Name: "velociraptor-client-id", Kind: Secret, Default: true, Where: "any",
+			Why:         "the key is the client: the server refuses twins (409)",
+			Source:      "https://github.com/Velocidex/velociraptor-docs/blob/master/content/artifact_references/pages/server.monitor.clientconflict.md; https://github.com/Velocidex/velociraptor-docs/blob/master/content/docs/deployment/clients/_index.md",
+			Paths:       []string{"etc/velociraptor.writeback.yaml"},
+			Regenerates: "velociraptor",
+			way:         remove{},
+		},
+		{
+			// Off: the engine does not start without, until it is registered again.
+			Name: "crowdsec-credentials", Kind: Secret, Default: false, Where: "any",
+			Why:         "the login is the machine: twins report as one, to the local API and to the central one",
+			Source:      "https://github.com/crowdsecurity/crowdsec/blob/master/config/config.yaml (credentials_path)",
+			Paths:       []string{"etc/crowdsec/local_api_credentials.yaml", "etc/crowdsec/online_api_credentials.yaml"},
+			Regenerates: "nothing: cscli machines add --auto, cscli capi register",
+			way:         remove{},
+		},
+		{
 			Name: "fail2ban-database", Kind: Residue, Default: true, Where: "any",
 			Why:         "clones ban whom the master banned",
 			Source:      "man 5 jail.conf; man 1 fail2ban-server",

@@ -21,7 +21,7 @@ func serviceMarks() []Mark {
 		{
 			Name: "mysql-certificates", Kind: Secret, Default: true, Where: "any",
 			Why:    "the server makes itself an authority and keys when it is first started: twins have the same",
-			Source: "https://dev.mysql.com/doc/refman/8.0/en/creating-ssl-rsa-files-using-mysql.html",
+			Source: "https://dev.mysql.com/worklog/task/?id=7699; https://dev.mysql.com/doc/refman/8.4/en/creating-ssl-rsa-files-using-mysql.html",
 			Paths: []string{
 				"var/lib/mysql/ca.pem", "var/lib/mysql/ca-key.pem", "var/lib/mysql/server-cert.pem", "var/lib/mysql/server-key.pem",
 				"var/lib/mysql/client-cert.pem", "var/lib/mysql/client-key.pem", "var/lib/mysql/private_key.pem", "var/lib/mysql/public_key.pem",
@@ -81,12 +81,57 @@ func serviceMarks() []Mark {
 			way:         remove{value: privateKey},
 		},
 		{
+			Name: "github-runner", Kind: Secret, Default: true, Where: "any",
+			Why:    "the key is the runner: of twins only one has a session (\"A session for this runner already exists\")",
+			Source: "https://github.com/actions/runner/blob/main/src/Runner.Common/HostContext.cs; https://github.com/actions/runner/blob/main/src/Runner.Listener/BrokerMessageListener.cs",
+			Paths: []string{
+				"~/actions-runner/.runner", "~/actions-runner/.runner_migrated", "~/actions-runner/.credentials", "~/actions-runner/.credentials_migrated",
+				"~/actions-runner/.credentials_rsaparams", "opt/actions-runner/.runner", "opt/actions-runner/.runner_migrated",
+				"opt/actions-runner/.credentials", "opt/actions-runner/.credentials_migrated", "opt/actions-runner/.credentials_rsaparams",
+			},
+			Regenerates: "nothing: config.sh of the runner, with a token",
+			way:         remove{},
+		},
+		{
 			Name: "gitlab-runner-id", Kind: Conflict, Default: true, Where: "any",
 			Why:         "runners of one id are one to GitLab: only the last that started gets jobs",
 			Source:      "https://gitlab.com/gitlab-org/gitlab-runner/-/issues/38858",
 			Paths:       []string{"etc/gitlab-runner/.runner_system_id", "~/.gitlab-runner/.runner_system_id"},
 			Regenerates: "gitlab-runner, of the machine-id",
 			way:         remove{},
+		},
+		{
+			Name: "ovs-system-id", Kind: Conflict, Default: true, Where: "any",
+			Why:         "controllers, OVN's among them, know a switch by its system-id: twins are one to them",
+			Source:      "man 8 ovs-ctl (--system-id)",
+			Paths:       []string{"etc/openvswitch/system-id.conf", "etc/openvswitch/install_uuid.conf"},
+			Regenerates: "ovs-ctl, where the unit says --system-id=random, as those of Debian do",
+			way:         remove{value: fingerprint},
+		},
+		{
+			Name: "tor-keys", Kind: Secret, Default: true, Where: "any",
+			Why:    "the keys are the relay, and the onion service: twins have one identity, and one address",
+			Source: "man 1 tor (FILES); https://github.com/torproject/tor/blob/main/src/feature/hs/hs_service.c (hs_ed25519)",
+			Paths: []string{
+				"var/lib/tor/keys/*", "var/lib/tor/fingerprint*", "var/lib/tor/*/hs_ed25519_secret_key", "var/lib/tor/*/hs_ed25519_public_key",
+				"var/lib/tor/*/private_key", "var/lib/tor/*/hostname",
+			},
+			Regenerates: "tor; an onion service has another address then",
+			way:         remove{},
+		},
+		{
+			Name: "rndc-key", Kind: Secret, Default: true, Where: "Debian, Ubuntu",
+			Why:         "who has one twin's key can command the name server of any that lets the network at its control channel",
+			Source:      "man 8 rndc-confgen (-a); https://salsa.debian.org/dns-team/bind9/-/blob/debian/main/debian/bind9.postinst",
+			Paths:       []string{"etc/bind/rndc.key"},
+			Regenerates: "clade-firstboot.service: the package makes it at installation only",
+			way:         remove{},
+			Firstboot: Piece{
+				Needs:   []string{"usr/sbin/rndc-confgen", "usr/sbin/named", "etc/bind"},
+				Missing: "/etc/bind/rndc.key",
+				Command: "/usr/sbin/rndc-confgen -a -u bind",
+				Before:  []string{"named.service", "bind9.service"},
+			},
 		},
 		{
 			Name: "syncthing-identity", Kind: Secret, Default: true, Where: "any",

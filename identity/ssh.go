@@ -43,9 +43,9 @@ func sshMarks() []Mark {
 		{
 			Name: "tinyssh-host-keys", Kind: Secret, Default: true, Where: "Debian, Ubuntu, Arch",
 			Why:         "as the host keys of OpenSSH",
-			Source:      "man 8 tinysshd-makekey",
+			Source:      "man 8 tinysshd-makekey; https://salsa.debian.org/debian/tinyssh/-/blob/debian/master/debian/tinysshd@.service",
 			Paths:       []string{"etc/tinyssh/sshkeydir/*", "etc/tinyssh/sshkeydir"},
-			Regenerates: "clade-firstboot.service",
+			Regenerates: "tinysshd@.service of Debian, at the first connection; clade-firstboot.service otherwise",
 			way:         remove{},
 			Firstboot: Piece{
 				Needs:   []string{"usr/sbin/tinysshd-makekey", "etc/tinyssh"},

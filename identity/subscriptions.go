@@ -50,6 +50,14 @@ func subscriptionMarks() []Mark {
 			way:         remove{},
 		},
 		{
+			Name: "yggdrasil-client-id", Kind: Conflict, Default: true, Where: "Fedora, RHEL",
+			Why:         "the id is the host to Red Hat's remote management: what is sent to one twin reaches either",
+			Source:      "https://github.com/RedHatInsights/yggdrasil/blob/main/cmd/yggd/main.go (setupClientID)",
+			Paths:       []string{"var/lib/yggdrasil/client-id"},
+			Regenerates: "yggd: a new one, or the name in the certificate of the subscription",
+			way:         remove{value: fingerprint},
+		},
+		{
 			Name: "suse-connect", Kind: Secret, Default: true, Where: "SUSE",
 			Why: "twins are one system to the customer center or to RMT",
 			Source: "https://github.com/SUSE/connect-ng/blob/main/docs/SUSEConnect.8.md; " +

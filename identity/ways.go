@@ -82,6 +82,9 @@ func whole(pattern string) string {
 
 // content records all that is in dir as one finding.
 func (s *search) content(dir string) error {
+	if s.enough() {
+		return nil
+	}
 	entries, err := rootfs.ReadDir(s.fsys, dir, maxMatches)
 	f := Finding{Path: dir + "/*", Count: len(entries)}
 	switch {
@@ -96,6 +99,9 @@ func (s *search) content(dir string) error {
 		return nil
 	}
 	for _, e := range entries {
+		if s.first {
+			break // to add sizes up is to ask for each
+		}
 		if fi, err := e.Info(); err == nil && fi.Mode().IsRegular() {
 			f.Size += fi.Size()
 		}

@@ -125,3 +125,11 @@ func mkdir(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 }
+
+// plant writes a file of the guest, in a directory that is there.
+func plant(t *testing.T, s *shell, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.root, name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

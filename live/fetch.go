@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -85,11 +86,12 @@ func (m *mirror) takeMissing() []string {
 // ask asks the guest for some names; with whole for all of their content, otherwise
 // for the beginning of one.
 func (m *mirror) ask(ctx context.Context, names []string, whole bool) error {
-	out, err := m.run(ctx, names, whole)
+	word := rand.Text()
+	out, err := m.run(ctx, names, whole, word)
 	if err != nil {
 		return err
 	}
-	r, err := parseReply(out, names, whole)
+	r, err := parseReply(out, word, names, whole)
 	if lacks, is := errors.AsType[errLacks](err); is {
 		return unsupported(lacks)
 	}
@@ -99,7 +101,8 @@ func (m *mirror) ask(ctx context.Context, names []string, whole bool) error {
 	if r.part && len(names) > 1 {
 		return m.askApart(ctx, names, r.largest())
 	}
-	if !whole {
+	// A file that became shorter meanwhile, or of which not all arrived, is asked for again.
+	if n := r.facts[names[0]]; !whole && n != nil && int64(len(r.rest)) >= min(n.size, maxFile+1) {
 		r.files[names[0]] = tail{data: bytes.Clone(r.rest)}
 	}
 	m.absorb(names, r)
@@ -122,8 +125,8 @@ func (m *mirror) askApart(ctx context.Context, names []string, large string) err
 	return m.ask(ctx, slices.Delete(slices.Clone(names), i, i+1), true)
 }
 
-// run runs read.sh in the guest.
-func (m *mirror) run(ctx context.Context, names []string, whole bool) ([]byte, error) {
+// run runs read.sh in the guest. The answer is to end in word.
+func (m *mirror) run(ctx context.Context, names []string, whole bool, word string) ([]byte, error) {
 	how := "begin"
 	if whole {
 		how = "whole"
@@ -132,7 +135,7 @@ func (m *mirror) run(ctx context.Context, names []string, whole bool) ([]byte, e
 	for _, name := range names {
 		input = append(append(input, guestPath(name)...), 0)
 	}
-	args := []string{"/bin/sh", "-c", `exec xargs -0 sh -c "$@"`, "sh", readScript, "clade", "/", how}
+	args := []string{"/bin/sh", "-c", `exec xargs -0 sh -c "$@"`, "sh", readScript, "clade", "/", how, word}
 	exit, err := execute(ctx, m.agent, readWait, clade.Command{Args: args, Input: input})
 	if err != nil {
 		return nil, err

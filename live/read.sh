@@ -1,7 +1,7 @@
 # What clade reads in a running guest. Nothing is written, and no file is opened
 # but regular ones.
 #
-#   sh -c "$(cat read.sh)" clade ROOT HOW NAME...
+#   sh -c "$(cat read.sh)" clade ROOT HOW WORD NAME...
 #
 # Each NAME is relative to ROOT and begins with "./", or is ".". Names are arguments:
 # whatever bytes they hold, they are never part of a script or of its options. One
@@ -18,7 +18,10 @@
 #                                        line is there, but nothing is known of it
 #   HOW=whole: a tar of the links and of the regular files of up to 1 MiB
 #   HOW=begin: the first 1 MiB and one byte of one regular file
-#   clade end
+#   clade end WORD COUNT                 how many names were looked at
+#
+# WORD is drawn for each question: no file holds it, so that no answer that was cut ends
+# in it.
 #
 # It is cut at 6 MiB, which is less than a guest agent would cut it at. Needed are
 # find, stat, tar and head, of GNU or busybox; timeout where it is there.
@@ -34,8 +37,8 @@ $limit true 2>/dev/null || limit=
 tar $plain --version >/dev/null 2>&1 || plain=
 
 cd -P -- "$1" || exit
-top=${PWD%/} how=$2
-shift 2
+top=${PWD%/} how=$2 word=$3
+shift 3
 count=$#
 for name do
 	shift
@@ -65,7 +68,7 @@ answer() {
 	*whole) look "$@" -maxdepth 0 \( -type l -o -type f -size -1048577c \) -exec tar -cf - $plain --no-recursion {} + || return ;;
 	1begin) look "$@" -maxdepth 0 -type f -exec head -c 1048577 {} \; || return ;;
 	esac
-	printf '\nclade end\n'
+	printf '\nclade end %s %d\n' "$word" $#
 }
 
 answer "$@" | head -c 6291456

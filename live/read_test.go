@@ -260,9 +260,9 @@ func TestReadGarbled(t *testing.T) {
 		"failed":          func(e *clade.Exit) { e.Status = 1 },
 		"killed":          func(e *clade.Exit) { e.Status, e.Signal = 0, 9 },
 		"nothing":         func(e *clade.Exit) { e.Out = nil },
-		"no end":          func(e *clade.Exit) { e.Out = bytes.TrimSuffix(e.Out, []byte("\nclade end\n")) },
+		"no end":          func(e *clade.Exit) { e.Out = e.Out[:ends(e.Out)] },
 		"half":            func(e *clade.Exit) { e.Out = e.Out[:len(e.Out)/2] },
-		"half with end":   func(e *clade.Exit) { e.Out = append(e.Out[:len(e.Out)/2], "\nclade end\n"...) },
+		"half with end":   func(e *clade.Exit) { e.Out = append(e.Out[:len(e.Out)/2], e.Out[ends(e.Out):]...) },
 		"fewer names":     func(e *clade.Exit) { e.Out = bytes.Replace(e.Out, []byte("clade "), []byte("clade 1"), 1) },
 		"a greeting":      func(e *clade.Exit) { e.Out = append([]byte("Welcome!\n"), e.Out...) },
 		"not asked for":   func(e *clade.Exit) { e.Out = bytes.Replace(e.Out, []byte(" ./etc//\n"), []byte(" ./sec/ret//\n"), 1) },
@@ -281,6 +281,84 @@ func TestReadGarbled(t *testing.T) {
 		})
 	}
 }
+
+// ends returns where the last record of an answer begins.
+func ends(out []byte) int { return max(bytes.LastIndex(out, []byte("\nclade end ")), 0) }
+
+// lying is the text of files that look like the end of an answer.
+const lying = "a\nclade end\nclade end 1\nclade end  1\n\nclade end\n"
+
+// An answer that is cut after any of its bytes, at the borders of its records as well,
+// is none, also where what it holds looks like its end.
+func TestReadCutAnywhere(t *testing.T) {
+	g := newShell(t, t.TempDir())
+	mkdir(t, filepath.Join(g.root, "etc"))
+	plant(t, g, "etc/hostname", lying)
+	plant(t, g, "etc/hosts", "127.0.1.1 "+lying)
+	answers := map[string][]byte{} // to each question, once
+	cut := func(at int) (int, error) {
+		most := 0
+		again := replayed{func(c clade.Command) (*clade.Exit, error) {
+			word := c.Args[slices.Index(c.Args, "clade")+3]
+			question := strings.Join(c.Args, " ")
+			question = strings.ReplaceAll(question, word, "WORD") + string(c.Input)
+			if answers[question] == nil {
+				e, err := g.Exec(ctx, c)
+				if err != nil {
+					return nil, err
+				}
+				answers[question] = bytes.ReplaceAll(e.Out, []byte(word), []byte(strings.Repeat("W", len(word))))
+			}
+			out := bytes.ReplaceAll(answers[question], []byte(strings.Repeat("W", len(word))), []byte(word))
+			most = max(most, len(out))
+			return &clade.Exit{Out: out[:min(at, len(out))]}, nil
+		}}
+		hostname, _ := identity.Find("hostname")
+		_, err := live.Read(ctx, again, []identity.Mark{hostname})
+		return most, err
+	}
+	whole, err := cut(1 << 30)
+	if err != nil || whole < 1024 {
+		t.Fatalf("Read of whole answers, of up to %d bytes: %v", whole, err)
+	}
+	for at := range whole {
+		longest, err := cut(at)
+		if longest > at && clade.KindOf(err) != clade.Unproven {
+			t.Fatalf("Read of answers cut after %d bytes = %v, want kind %q", at, err, clade.Unproven)
+		}
+	}
+}
+
+// A large file of which less arrives than there is of it is asked for again, and not
+// believed; nor is an answer that is cut where the file looks like its end.
+func TestReadBeginningCut(t *testing.T) {
+	for want, mangle := range map[string]func(out []byte) []byte{
+		"does not tell": func(out []byte) []byte { return slices.Delete(out, ends(out)-4096, ends(out)) },
+		"has no end":    func(out []byte) []byte { return out[:bytes.Index(out, []byte(lying))+len(lying)] },
+	} {
+		g := newShell(t, t.TempDir())
+		mkdir(t, filepath.Join(g.root, "etc"))
+		plant(t, g, "etc/hostname", strings.Repeat(lying, 1<<16))
+		g.after = func(e *clade.Exit) error {
+			if len(e.Out) > 1<<20 {
+				e.Out = mangle(e.Out)
+			}
+			return nil
+		}
+		hostname, _ := identity.Find("hostname")
+		found, err := live.Read(ctx, g, []identity.Mark{hostname})
+		if clade.KindOf(err) != clade.Unproven || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("Read = %+v, %v; want kind %q: %s", found, err, clade.Unproven, want)
+		}
+	}
+}
+
+// A replayed agent answers what it is told to.
+type replayed struct {
+	answer func(clade.Command) (*clade.Exit, error)
+}
+
+func (r replayed) Exec(_ context.Context, c clade.Command) (*clade.Exit, error) { return r.answer(c) }
 
 // faulty returns a directory of programs, first in the path, in which one fails for
 // what has PLANTED in its name, and otherwise is as it was.

@@ -39,16 +39,17 @@ type errLacks string
 
 func (e errLacks) Error() string { return "the guest has no program " + string(e) }
 
-// parseReply reads the answer to a request for some names. Its maps have names
+// parseReply reads the answer to a request for some names, which ends in word and the
+// count of those that were looked at. Its maps have names
 // that were asked for and those of entries in them, and no others. The error says
 // what is wrong with an answer that is no such thing.
-func parseReply(out []byte, asked []string, whole bool) (*reply, error) {
+func parseReply(out []byte, word string, asked []string, whole bool) (*reply, error) {
 	r := &reply{taken: map[string]bool{}, facts: map[string]*node{}, names: map[string]bool{}, files: map[string]tail{}}
 	wanted := map[string]bool{}
 	for _, name := range asked {
 		wanted[name] = true
 	}
-	body, complete := bytes.CutSuffix(out, []byte("\nclade end\n"))
+	body, count, complete := ending(out, word)
 	r.cut = !complete && len(out) >= maxReply
 	if !complete && !r.cut {
 		body = out // for what it says at its beginning
@@ -61,6 +62,9 @@ func parseReply(out []byte, asked []string, whole bool) (*reply, error) {
 		return nil, errors.New("the answer has no end")
 	}
 	body, err = readNames(body, wanted, r.taken)
+	if err == nil && complete && len(r.taken) != count {
+		return nil, fmt.Errorf("the answer is about %d names, and ends with %d", len(r.taken), count)
+	}
 	if err == nil {
 		body, err = r.readFacts(body, wanted)
 	}
@@ -75,6 +79,20 @@ func parseReply(out []byte, asked []string, whole bool) (*reply, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// ending takes the last line off an answer, and returns the count in it.
+func ending(out []byte, word string) (body []byte, count int, complete bool) {
+	i := bytes.LastIndex(out, []byte("\nclade end "+word+" "))
+	if i < 0 {
+		return out, 0, false
+	}
+	line, whole := strings.CutSuffix(string(out[i:]), "\n")
+	count, err := strconv.Atoi(line[strings.LastIndexByte(line, ' ')+1:])
+	if !whole || err != nil {
+		return out, 0, false
+	}
+	return out[:i], count, true
 }
 
 // header takes the first line off an answer.

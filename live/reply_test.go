@@ -30,15 +30,15 @@ func FuzzReply(f *testing.F) {
 	}
 	asked := []string{"etc", "etc/a", "etc/b", "etc/" + strings.Repeat("c", 200)}
 	const facts = "clade 4\n./etc\x00./etc/a\x00\x0041ed 4096 1795475802 65024 ./etc//\n81a4 1 -1 65024 ./etc/a\nb//\n//\n./etc\x00./etc/a\nb\x00\x00"
-	f.Add([]byte(facts+archive.String()+"\nclade end\n"), true)
-	f.Add([]byte(facts+"begin\nclade end\n"), false)
+	f.Add([]byte(facts+archive.String()+"\nclade end W 2\n"), true)
+	f.Add([]byte(facts+"begin\nclade end W 2\n"), false)
 	f.Add([]byte("clade needs tar\n"), true)
-	r, err := parseReply([]byte(facts+archive.String()+"\nclade end\n"), asked, true)
+	r, err := parseReply([]byte(facts+archive.String()+"\nclade end W 2\n"), "W", asked, true)
 	if err != nil || len(r.facts) != 2 || string(r.files["etc/b"].data) != "a" || r.files[asked[3]].target != "x" || r.facts["etc/a\nb"].size != 1 {
 		f.Fatalf("the reply is %+v, %v", r, err)
 	}
 	f.Fuzz(func(t *testing.T, out []byte, whole bool) {
-		r, err := parseReply(out, asked, whole)
+		r, err := parseReply(out, "W", asked, whole)
 		if (r == nil) == (err == nil) {
 			t.Fatalf("parseReply = %v, %v", r, err)
 		}

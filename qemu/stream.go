@@ -24,34 +24,40 @@ type job struct {
 	Error   string `json:"error"`
 }
 
+// A streaming is the copying into one disk's head, and how far it is.
+type streaming struct {
+	slot  int
+	id    string // of the job
+	rest  hypervisor.Rest
+	pace  clade.Bytes // a second at most, if not 0
+	begun bool        // or found, where a caller that died began it
+	tell  func(done, total int64)
+}
+
 // Stream implements hypervisor.Streamer: one disk after the other, each by a job
 // of QEMU, which goes on when this process dies.
-func (d *Driver) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, tell func(done, total int64)) error {
+func (d *Driver) Stream(ctx context.Context, p hypervisor.Place, onto []hypervisor.Rest, pace clade.Bytes, tell func(done, total int64)) error {
 	if err := running(p); err != nil {
 		return err
 	}
 	for slot, rest := range onto {
-		if err := d.stream(ctx, p, slot, rest, tell); err != nil {
+		s := &streaming{slot: slot, id: "stream-" + diskName(slot), rest: rest, pace: pace, tell: tell}
+		if err := s.run(ctx, p); err != nil {
 			return talkError(p, "stream", diskName(slot), err)
 		}
 	}
 	return nil
 }
 
-// stream runs the job of one disk to its end, or ends it when ctx does.
-func (d *Driver) stream(ctx context.Context, p hypervisor.Place, slot int, rest hypervisor.Rest, tell func(done, total int64)) error {
-	id := "stream-" + diskName(slot)
-	begun := false
+// run runs the job to its end, or ends it when ctx does.
+func (s *streaming) run(ctx context.Context, p hypervisor.Place) error {
 	for {
-		j, err := d.streamJob(ctx, p, slot, rest, id, &begun, tell)
+		more, err := s.look(ctx, p)
 		if ctx.Err() != nil {
-			return errors.Join(context.Cause(ctx), cancelJob(p, id))
+			return errors.Join(context.Cause(ctx), cancelJob(p, s.id))
 		}
-		if err != nil {
+		if err != nil || !more {
 			return err
-		}
-		if j == nil {
-			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -60,47 +66,55 @@ func (d *Driver) stream(ctx context.Context, p hypervisor.Place, slot int, rest 
 	}
 }
 
-// streamJob looks at the job of a disk, and begins it where there is none. It
-// returns nil when the disk rests on what it shall. Also of a job that has ended it
-// tells how far it came, since a short one ends between two looks.
-func (d *Driver) streamJob(ctx context.Context, p hypervisor.Place, slot int, rest hypervisor.Rest, id string, begun *bool, tell func(done, total int64)) (*job, error) {
+// look looks at the job, and begins it where there is none. There is no more to do
+// when the disk rests on what it shall. Also of a job that has ended it tells how far
+// it came, since a short one ends between two looks.
+func (s *streaming) look(ctx context.Context, p hypervisor.Place) (more bool, err error) {
 	c, err := dial(ctx, p, controlSocket)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer c.Close()
-	j, err := findJob(ctx, c, id)
+	j, err := findJob(ctx, c, s.id)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if j != nil {
-		tell(j.Current, j.Total)
+		s.tell(j.Current, j.Total)
 	}
-	if j != nil && j.Status == "concluded" {
-		if err := c.Execute(ctx, "job-dismiss", object{"id": id}, nil); err != nil {
-			return nil, err
+	switch {
+	case j != nil && j.Status == "concluded":
+		if err := c.Execute(ctx, "job-dismiss", object{"id": s.id}, nil); err != nil {
+			return false, err
 		}
-		if *begun {
-			return nil, streamFailure(j.Error)
+		if s.begun {
+			return false, streamFailure(j.Error)
 		}
-		j = nil // that of a caller who died: how the disk is now tells how it ended
+		return s.begin(ctx, c) // that of a caller who died: how the disk is now tells how it ended
+	case j != nil && !s.begun:
+		// Who began it and died may have had more time, or less. One that ends just now refuses.
+		s.begun = true
+		_ = c.Execute(ctx, "block-job-set-speed", object{"device": s.id, "speed": s.pace}, nil)
+		return true, nil
+	case j != nil:
+		return true, nil
+	case s.begun:
+		return false, streamFailure("the job is gone, and nobody can tell how it ended")
 	}
-	if j != nil {
-		*begun = true
-		return j, nil
-	}
-	if *begun {
-		return nil, streamFailure("the job is gone, and nobody can tell how it ended")
-	}
-	begin, err := streamBegin(ctx, c, slot, rest)
+	return s.begin(ctx, c)
+}
+
+// begin begins the job, unless there is nothing to do.
+func (s *streaming) begin(ctx context.Context, c *qmp.Client) (bool, error) {
+	begin, err := streamBegin(ctx, c, s.slot, s.rest)
 	if begin == nil || err != nil {
-		return nil, err
+		return false, err
 	}
-	*begun = true
-	begin["job-id"] = id
+	s.begun = true
+	begin["job-id"], begin["speed"] = s.id, s.pace
 	err = c.Execute(ctx, "block-stream", begin, nil)
-	tell(0, 0)
-	return &job{ID: id}, err
+	s.tell(0, 0)
+	return true, err
 }
 
 // streamBegin returns how the job of a disk is begun; nil where there is nothing to do.

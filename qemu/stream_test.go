@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/hypervisor"
@@ -76,10 +78,10 @@ func TestStreamOnto(t *testing.T) {
 	}
 	before := rests()
 	none := func(int64, int64) {}
-	if err := d.Stream(t.Context(), p, []hypervisor.Rest{{Below: 1}, {Below: 4, Name: "x"}}, none); !errors.Is(err, clade.Invalid) || !slices.Equal(rests(), before) {
+	if err := d.Stream(t.Context(), p, []hypervisor.Rest{{Below: 1}, {Below: 4, Name: "x"}}, 0, none); !errors.Is(err, clade.Invalid) || !slices.Equal(rests(), before) {
 		t.Errorf("onto the fourth of three: %v, the heads rest on %q", err, rests())
 	}
-	if err := d.Stream(t.Context(), p, []hypervisor.Rest{{Below: 1}, {Below: 3, Name: layer}}, none); err != nil {
+	if err := d.Stream(t.Context(), p, []hypervisor.Rest{{Below: 1}, {Below: 3, Name: layer}}, 0, none); err != nil {
 		t.Fatal(err)
 	}
 	if got := rests(); got[0] != before[0] || got[1] != layer {
@@ -105,7 +107,7 @@ func TestStream(t *testing.T) {
 	d, p, heads := onLayers(t)
 	typeIn(t, d, p, "w", "W")
 	var last int64
-	if err := d.Stream(t.Context(), p, nothing, func(done, total int64) {
+	if err := d.Stream(t.Context(), p, nothing, 0, func(done, total int64) {
 		if done < 0 || total > 0 && done > total {
 			t.Errorf("%d of %d", done, total)
 		}
@@ -116,7 +118,7 @@ func TestStream(t *testing.T) {
 	if last == 0 {
 		t.Error("the stream told nothing of how far it was")
 	}
-	if err := d.Stream(t.Context(), p, nothing, func(int64, int64) {}); err != nil {
+	if err := d.Stream(t.Context(), p, nothing, 0, func(int64, int64) {}); err != nil {
 		t.Errorf("a second stream: %v", err)
 	}
 	typeIn(t, d, p, "w", "W")
@@ -142,16 +144,47 @@ func TestStream(t *testing.T) {
 func TestStreamGivenUp(t *testing.T) {
 	d, p, heads := onLayers(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := d.Stream(ctx, p, nothing, func(int64, int64) { cancel() }); err != nil && !errors.Is(err, context.Canceled) {
+	if err := d.Stream(ctx, p, nothing, 0, func(int64, int64) { cancel() }); err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if st := status(t, d, p); st.State != clade.Running {
 		t.Errorf("the machine is %+v", st)
 	}
-	if err := d.Stream(t.Context(), p, nothing, func(int64, int64) {}); err != nil {
+	if err := d.Stream(t.Context(), p, nothing, 0, func(int64, int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if below, _, err := qcow2.Backing(heads[1]); err != nil || below != "" {
+		t.Errorf("the head rests on %q (%v)", below, err)
+	}
+}
+
+// TestStreamPaced: a stream copies no more in a second than it may. Whoever goes on with
+// it, as it goes on in QEMU when its caller is killed, has a pace of their own.
+func TestStreamPaced(t *testing.T) {
+	d, p, heads := onLayers(t)
+	slow, cancel := context.WithCancel(t.Context())
+	began, ended := make(chan bool, 1), make(chan error, 1)
+	var copied atomic.Int64
+	go func() {
+		ended <- d.Stream(slow, p, nothing, clade.MiB, func(done, _ int64) {
+			copied.Store(done)
+			select {
+			case began <- true:
+			default:
+			}
+		})
+	}()
+	<-began
+	time.Sleep(2 * time.Second)
+	if n := copied.Load(); n > 16<<20 {
+		t.Errorf("at 1 MiB a second, %d bytes were copied in two seconds", n)
+	}
+	if err := d.Stream(t.Context(), p, nothing, 0, func(int64, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-ended
+	if below, _, err := qcow2.Backing(heads[0]); err != nil || below != "" {
 		t.Errorf("the head rests on %q (%v)", below, err)
 	}
 }
@@ -172,7 +205,7 @@ func TestNoStreamIntoSubclusters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.Stream(t.Context(), p, nothing, func(int64, int64) {})
+	err = d.Stream(t.Context(), p, nothing, 0, func(int64, int64) {})
 	if old := strings.HasPrefix(version, "7.") || strings.HasPrefix(version, "8.0"); old != errors.Is(err, clade.Unsupported) {
 		t.Errorf("QEMU %s: Stream = %v", version, err)
 	}
@@ -183,7 +216,7 @@ func TestNoStreamIntoSubclusters(t *testing.T) {
 
 func TestStreamOfStopped(t *testing.T) {
 	d := qemu.New(qemu.Config{})
-	if err := d.Stream(t.Context(), place(t), nothing, func(int64, int64) {}); !errors.Is(err, clade.NotRunning) {
+	if err := d.Stream(t.Context(), place(t), nothing, 0, func(int64, int64) {}); !errors.Is(err, clade.NotRunning) {
 		t.Errorf("%v, want %v", err, clade.NotRunning)
 	}
 }

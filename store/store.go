@@ -222,6 +222,14 @@ func explain(op, on string, err error) error {
 	if !ok {
 		return e
 	}
+	if wording(e, s); op == "" && e.Kind != clade.Exists && e.Kind != clade.InUse {
+		e.Err = fmt.Errorf("the records of the home (clade.db): %w", e.Err) // whoever asked names what for
+	}
+	return e
+}
+
+// wording gives e the kind, the hint and, where SQLite's is a riddle, the text of s.
+func wording(e *clade.Error, s *sqlite.Error) {
 	switch s.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		e.Kind, e.Err, e.Hint = clade.Busy, errors.New("another command holds the database"), "try again"
@@ -229,14 +237,11 @@ func explain(op, on string, err error) error {
 		e.Kind, e.Err, e.Hint = clade.NoSpace, errors.New("the file system is full"), "free some space: clade du shows who takes it"
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
 		e.Kind, e.Hint = clade.Denied, "check that the home is there and yours to write (CLADE_HOME)"
-	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		e.Kind = clade.Corrupt
-	case sqlite3.SQLITE_IOERR:
-		e.Kind, e.Hint = clade.Corrupt, "the disk failed under the database: look at the kernel's log, and for a full file system"
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB: // SQLite takes an EIO for damage
+		e.Kind, e.Hint = clade.Corrupt, "the disk failed under the database, or damaged it: look at the kernel's log, and for a full file system"
 	case sqlite3.SQLITE_CONSTRAINT:
 		constraint(e, s)
 	}
-	return e
 }
 
 // constraint words the violation of a constraint: what is taken, or in use.

@@ -78,14 +78,5 @@ func release(control string, lock *os.File) {
 
 // trouble wraps what the operating system says.
 func trouble(op, control string, err error) error {
-	kind := clade.Internal
-	switch {
-	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EROFS):
-		kind = clade.Denied
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		kind = clade.NoSpace
-	case errors.Is(err, os.ErrNotExist):
-		kind = clade.NotFound
-	}
-	return &clade.Error{Op: op, On: "switch " + control, Kind: kind, Err: err}
+	return &clade.Error{Op: op, On: "switch " + control, Kind: clade.KindOf(err), Err: err}
 }

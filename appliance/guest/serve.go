@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/identity"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,10 +26,11 @@ type server struct {
 	looping sync.Mutex   // held while a loop is made
 	btrfs   sync.Mutex   // held while btrfs knows the volumes of a machine
 	devices atomic.Int64 // how many device-mapper devices were made
+	marks   func() []identity.Mark
 }
 
 func newServer(port io.ReadWriter, mods *modules) *server {
-	return &server{port: port, mods: mods, disks: disks{mods: mods}}
+	return &server{port: port, mods: mods, disks: disks{mods: mods}, marks: sync.OnceValue(identity.All)}
 }
 
 // serve returns io.EOF once the host wants no more.

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/clade-vm/clade"
+	"github.com/clade-vm/clade/identity"
 )
 
 // MaxFrame is the length in bytes of the longest frame of the protocol.
@@ -26,15 +27,15 @@ const (
 
 // A Request is what the host sends. Replies carry its ID.
 type Request struct {
-	ID      uint64   `json:"id"`
-	Verb    Verb     `json:"verb"`
-	Time    int64    `json:"time,omitempty"`   // Greet: nanoseconds since 1970
-	Disks   []string `json:"disks,omitempty"`  // the serials of one machine's disks, by slot
-	System  string   `json:"system,omitempty"` // which of several operating systems
-	Marks   []string `json:"marks,omitempty"`  // Read: which marks
-	Enable  []string `json:"enable,omitempty"`
-	Disable []string `json:"disable,omitempty"`
-	Trio    *Trio    `json:"trio,omitempty"` // Merge: the two others; Disks are the new version's
+	ID      uint64          `json:"id"`
+	Verb    Verb            `json:"verb"`
+	Time    int64           `json:"time,omitempty"`   // Greet: nanoseconds since 1970
+	Disks   []string        `json:"disks,omitempty"`  // the serials of one machine's disks, by slot
+	System  string          `json:"system,omitempty"` // which of several operating systems
+	Extent  identity.Extent `json:"extent,omitempty"` // Read: how much of each mark
+	Enable  []string        `json:"enable,omitempty"`
+	Disable []string        `json:"disable,omitempty"`
+	Trio    *Trio           `json:"trio,omitempty"` // Merge: the two others; Disks are the new version's
 }
 
 // A Reply is what the VM sends: any number with an Event, then one that is Last.

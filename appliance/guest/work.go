@@ -3,7 +3,6 @@ package guest
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/clade-vm/clade"
 	"github.com/clade-vm/clade/generalize"
@@ -19,13 +18,9 @@ type Machine struct {
 	Findings []identity.Finding `json:"findings"`
 }
 
-// read returns who the guest is, and which marks it has. A mark that cannot be read is
+// read returns who the guest is, and its marks to the extent that is asked for. A mark that cannot be read is
 // a note: the others are known all the same.
 func (s *server) read(req Request) (result *Machine, notes []string, err error) {
-	marks := slices.DeleteFunc(identity.All(), func(m identity.Mark) bool { return !slices.Contains(req.Marks, m.Name) })
-	if len(marks) != len(req.Marks) {
-		return nil, nil, &clade.Error{Op: "read", On: "the marks", Kind: clade.Invalid, Err: fmt.Errorf("of %d marks %d are known", len(req.Marks), len(marks))}
-	}
 	m, err := s.machine(req.Disks, false)
 	if err != nil {
 		return nil, nil, err
@@ -42,11 +37,13 @@ func (s *server) read(req Request) (result *Machine, notes []string, err error) 
 	defer func() { err = errors.Join(err, tree.Close(), at.unmount()) }()
 	m.noteEach(m.awake())
 	result = &Machine{System: sys.name}
-	if result.Reading, err = identity.Read(tree); err != nil {
+	still := tree.Still()
+	defer still.Release()
+	result.Findings, err = req.Extent.Read(still, s.marks())
+	m.noteEach(err)
+	if result.Reading, err = identity.Read(still); err != nil {
 		return nil, m.notes, err
 	}
-	result.Findings, err = identity.ReadAll(tree, marks)
-	m.noteEach(err)
 	return result, m.notes, nil
 }
 

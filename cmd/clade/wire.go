@@ -93,12 +93,12 @@ func (d disks) Generalize(ctx context.Context, list []appliance.Disk, o applianc
 	return vm.Generalize(ctx, list, o, p)
 }
 
-func (d disks) Read(ctx context.Context, machines [][]appliance.Disk, marks []identity.Mark, p clade.Progress) ([]appliance.Result, error) {
+func (d disks) Read(ctx context.Context, machines [][]appliance.Disk, extent identity.Extent, p clade.Progress) ([]appliance.Result, error) {
 	vm, err := d.accelerated(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return vm.Read(ctx, machines, marks, p)
+	return vm.Read(ctx, machines, extent, p)
 }
 
 func (d disks) Merge(ctx context.Context, t appliance.Trio, p clade.Progress) (*clade.Merge, bool, error) {

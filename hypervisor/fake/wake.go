@@ -23,12 +23,12 @@ func (g *guest) script(args []string, input []byte) (*clade.Exit, bool) {
 	case len(args) > 2 && args[2] == "clade-prepare":
 		return &clade.Exit{Out: []byte("done\n")}, true
 	case len(args) > 1 && strings.HasPrefix(args[1], "exec xargs -0 sh"):
-		n, root := bytes.Count(input, []byte{0}), ""
+		n, root, looked := bytes.Count(input, []byte{0}), "", 0
 		if bytes.HasPrefix(input, []byte(".\x00")) || bytes.Contains(input, []byte("\x00.\x00")) {
-			root = ".\x00"
+			root, looked = ".\x00", 1
 		}
 		facts := strings.Replace(root, ".\x00", "41ed 4096 1 1 .//\n", 1)
-		return &clade.Exit{Out: fmt.Appendf(nil, "clade %d\n%s\x00%s//\n%s\x00\nclade end\n", n, root, facts, root)}, true
+		return &clade.Exit{Out: fmt.Appendf(nil, "clade %d\n%s\x00%s//\n%s\x00\nclade end %s %d\n", n, root, facts, root, args[len(args)-1], looked)}, true
 	}
 	return nil, false
 }

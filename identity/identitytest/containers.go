@@ -2,6 +2,7 @@ package identitytest
 
 func containerPlants() map[string]Plant {
 	return map[string]Plant{
+		"calico-nodename":  gone("var/lib/calico/nodename"),
 		"docker-engine-id": gone("var/lib/docker/engine-id", "etc/docker/key.json"),
 		"docker-swarm": keys(
 			"var/lib/docker/swarm/certificates/x", "var/lib/docker/swarm/x.json", "var/lib/docker/swarm/raft/x", "var/lib/docker/swarm/worker/x",

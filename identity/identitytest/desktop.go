@@ -2,6 +2,7 @@ package identitytest
 
 func desktopPlants() map[string]Plant {
 	return map[string]Plant{
+		"rustdesk-key":    gone("home/ann/.config/rustdesk/RustDesk.toml"),
 		"session-cookies": gone("root/.Xauthority", "home/ann/.ICEauthority", "root/.config/pulse/cookie", "home/ann/.pulse-cookie", "root/.esd_auth"),
 		"desktop-traces": gone(
 			"home/ann/.local/share/recently-used.xbel", "root/.recently-used", "home/ann/.local/share/RecentDocuments/x", "root/.cache/thumbnails/x",

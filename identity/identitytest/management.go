@@ -2,7 +2,13 @@ package identitytest
 
 func managementPlants() map[string]Plant {
 	return map[string]Plant{
-		"salt-minion-id": gone("etc/salt/minion_id", "etc/venv-salt-minion/minion_id"),
+		"inventory-agent-id": gone(
+			"var/lib/glpi-agent/GLPI-Agent.dump", "var/lib/fusioninventory-agent/FusionInventory-Agent.dump",
+			"var/lib/ocsinventory-agent/http:__ocs_server/ocsinv.conf", "var/lib/ocsinventory-agent/http:__ocs_server/ocsinv.adm",
+		),
+		"teleport-host-id": of(MachineID, None, []string{"var/lib/teleport/host_uuid"}),
+		"ecs-agent":        gone("var/lib/ecs/data/agent.db", "var/lib/ecs/data/ecs_agent_data.json"),
+		"salt-minion-id":   gone("etc/salt/minion_id", "etc/venv-salt-minion/minion_id"),
 		"salt-minion-keys": gone(
 			"etc/salt/pki/minion/minion.pem", "etc/salt/pki/minion/minion.pub", "etc/venv-salt-minion/pki/minion/minion.pem",
 			"etc/venv-salt-minion/pki/minion/minion.pub",

@@ -2,6 +2,9 @@ package identitytest
 
 func monitoringPlants() map[string]Plant {
 	return map[string]Plant{
+		"monit-id":           gone("var/lib/monit/id", "var/.monit.id", "root/.monit.id"),
+		"alloy-id":           gone("var/lib/alloy/data/alloy_seed.json", "var/lib/alloy/alloy_seed.json"),
+		"icinga-node-key":    gone("var/lib/icinga2/certs/web.key"),
 		"datadog-auth-token": gone("etc/datadog-agent/auth_token", "etc/datadog-agent/ipc_cert.pem"),
 		"netdata-node-id": gone(
 			"var/lib/netdata/registry/netdata.public.unique.id", "opt/netdata/var/lib/netdata/registry/netdata.public.unique.id",

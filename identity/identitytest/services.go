@@ -2,6 +2,18 @@ package identitytest
 
 func servicePlants() map[string]Plant {
 	return map[string]Plant{
+		"github-runner": gone(
+			"home/ann/actions-runner/.runner", "home/ann/actions-runner/.runner_migrated", "home/ann/actions-runner/.credentials",
+			"home/ann/actions-runner/.credentials_migrated", "home/ann/actions-runner/.credentials_rsaparams", "opt/actions-runner/.runner",
+			"opt/actions-runner/.runner_migrated", "opt/actions-runner/.credentials", "opt/actions-runner/.credentials_migrated",
+			"opt/actions-runner/.credentials_rsaparams",
+		),
+		"ovs-system-id": gone("etc/openvswitch/system-id.conf", "etc/openvswitch/install_uuid.conf"),
+		"tor-keys": gone(
+			"var/lib/tor/keys/ed25519_master_id_secret_key", "var/lib/tor/keys/secret_id_key", "var/lib/tor/fingerprint", "var/lib/tor/fingerprint-ed25519",
+			"var/lib/tor/site/hs_ed25519_secret_key", "var/lib/tor/site/hs_ed25519_public_key", "var/lib/tor/site/private_key", "var/lib/tor/site/hostname",
+		),
+		"rndc-key":          gone("etc/bind/rndc.key"),
 		"mysql-server-uuid": gone("var/lib/mysql/auto.cnf"),
 		"mysql-certificates": keys(
 			"var/lib/mysql/ca.pem", "var/lib/mysql/ca-key.pem", "var/lib/mysql/server-cert.pem", "var/lib/mysql/server-key.pem",

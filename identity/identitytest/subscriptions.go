@@ -2,10 +2,11 @@ package identitytest
 
 func subscriptionPlants() map[string]Plant {
 	return map[string]Plant{
-		"rhsm-identity": gone("etc/pki/consumer/x", "etc/pki/consumer.old/x", "etc/pki/entitlement/x"),
-		"rhsm-cache":    gone("var/lib/rhsm/facts/x", "var/lib/rhsm/cache/x", "var/lib/rhsm/packages/x"),
-		"rhn-systemid":  gone("etc/sysconfig/rhn/systemid", "etc/sysconfig/rhn/osad-auth.conf"),
-		"insights-id":   gone("etc/insights-client/machine-id", "etc/redhat-access-insights/machine-id"),
+		"yggdrasil-client-id": gone("var/lib/yggdrasil/client-id"),
+		"rhsm-identity":       gone("etc/pki/consumer/x", "etc/pki/consumer.old/x", "etc/pki/entitlement/x"),
+		"rhsm-cache":          gone("var/lib/rhsm/facts/x", "var/lib/rhsm/cache/x", "var/lib/rhsm/packages/x"),
+		"rhn-systemid":        gone("etc/sysconfig/rhn/systemid", "etc/sysconfig/rhn/osad-auth.conf"),
+		"insights-id":         gone("etc/insights-client/machine-id", "etc/redhat-access-insights/machine-id"),
 		"insights-state": gone(
 			"etc/insights-client/.registered", "etc/insights-client/.unregistered", "etc/insights-client/.lastupload",
 			"etc/insights-client/.last-upload.results", "var/lib/insights/x",

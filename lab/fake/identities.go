@@ -123,7 +123,8 @@ func (h *Home) Audit(ctx context.Context, spec clade.AuditSpec, _ clade.Progress
 		if data, err := os.ReadFile(image); err != nil {
 			read.Error = "no such file"
 		} else {
-			found[image] = []identity.Finding{{Mark: "machine-id", Value: string(data)}}
+			found[image], read.Residue = audit.Divide([]identity.Finding{{Mark: "machine-id", Value: string(data)}, {Mark: "logs", Path: "var/log"}})
+			read.Found = len(found[image])
 		}
 		result.Read = append(result.Read, read)
 	}
