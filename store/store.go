@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/clade-vm/clade"
 	"modernc.org/sqlite"
@@ -48,6 +49,9 @@ func steps(at int) (list []int, err error) {
 	return list, err
 }
 
+// patience is how long a command waits for others that hold the database.
+const patience = time.Minute
+
 // A DB is an open database. It is safe for concurrent use; Close it.
 type DB struct {
 	sql *sql.DB
@@ -69,17 +73,30 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, explain("open", "database "+path, err)
 	}
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(60000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "journal_size_limit(1048576)"}}
+		fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "journal_size_limit(1048576)"}}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: path, RawQuery: q.Encode()}).String())
 	if err != nil {
 		return nil, explain("open", path, err)
 	}
 	db.SetMaxOpenConns(1)
 	d := &DB{db}
-	if err := errors.Join(d.migrate(ctx), d.keepLog(ctx)); err != nil {
+	if err := d.ready(ctx); err != nil {
 		return nil, errors.Join(explain("open", "database "+path, err), db.Close())
 	}
 	return d, nil
+}
+
+// ready brings a database that was just opened to what this clade works with. SQLite
+// does not wait for a command that does the same, whatever its busy_timeout is: for one
+// that switches a new database to WAL (sqlite.org/wal.html, "Sometimes Queries Return
+// SQLITE_BUSY In WAL Mode").
+func (d *DB) ready(ctx context.Context) error {
+	for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		err := errors.Join(d.migrate(ctx), d.keepLog(ctx))
+		if clade.KindOf(explain("", "", err)) != clade.Busy || ctx.Err() != nil || time.Since(begun) > patience {
+			return err
+		}
+	}
 }
 
 // keepLog has SQLite keep the files beside the database when it is closed. To make
