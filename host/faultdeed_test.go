@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -194,6 +195,10 @@ func (s *sufferer) endure(t *testing.T, f fault) (failed bool) {
 	}
 	clean(t, h, dir)
 	whole(t, h, dir)
+	for _, pid := range lost(dir) {
+		t.Errorf("%s; process %d is a machine that nobody finds", text, pid)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	for id, digest := range digests(t, h) {
 		if was := before[id]; was != "" && was != digest {
 			t.Errorf("layer %s changed", id)
@@ -232,6 +237,21 @@ func (s *sufferer) counted(h *host.Host, dir string) error {
 // arrives tells whether the garbage is what a failed import left for the next try.
 func (s *sufferer) arrives(garbage []clade.Garbage) bool {
 	return !slices.ContainsFunc(garbage, func(g clade.Garbage) bool { return !strings.Contains(g.Path, "arrived") })
+}
+
+// lost returns the processes of machines whose locks were removed under them.
+func lost(dir string) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, file := range files {
+		to, err := os.Readlink(file)
+		if err != nil || !strings.HasPrefix(to, dir) || !strings.HasSuffix(to, "/machine.lock (deleted)") {
+			continue
+		}
+		if pid, err := strconv.Atoi(strings.Split(file, "/")[2]); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // move makes the trap one of another home.

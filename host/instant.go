@@ -61,21 +61,13 @@ func (k *waker) wake(ctx context.Context, m *store.Machine, p clade.Progress) (e
 	}
 	pid := 0
 	defer func() { k.storm.runs(pid) }()
-	// One that a killed command had begun to wake has the identity of nobody.
-	if err := errors.Join(h.Driver.Kill(ctx, place), h.emptyHeads(m)); err != nil {
-		return err
-	}
 	p.Tell(clade.Event{Step: "wake machine " + string(m.Name)})
-	if err := h.writeSeed(m); err != nil {
+	spec, err := k.prepare(ctx, m)
+	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(place.Run, 0o700); err != nil {
-		return err
-	}
-	spec := h.spec(m, k.accelerator)
 	nic := spec.NIC
-	spec.NIC, spec.Machine = nil, k.w.Bound.Machine
-	spec.Memory = &hypervisor.Memory{File: h.warmPath(k.w.ID, ramFile), State: h.warmPath(k.w.ID, stateFile)}
+	spec.NIC = nil
 	if err := h.Driver.Start(ctx, place, spec); err != nil {
 		return err
 	}
@@ -113,6 +105,25 @@ func (k *waker) wake(ctx context.Context, m *store.Machine, p clade.Progress) (e
 	h.did("wake: recorded")
 	p.Tell(clade.Event{Step: "wake machine " + string(m.Name), End: true})
 	return nil
+}
+
+// prepare ends a machine that a killed command had begun to wake, which has the identity
+// of nobody, and makes what m is resumed with.
+func (k *waker) prepare(ctx context.Context, m *store.Machine) (spec hypervisor.Spec, err error) {
+	h, place := k.h, k.h.place(m.ID)
+	if err := h.Driver.Kill(ctx, place); err != nil {
+		return spec, err
+	}
+	if err := h.emptyHeads(m); err != nil {
+		return spec, err
+	}
+	if err := h.writeSeed(m); err != nil {
+		return spec, err
+	}
+	spec = h.spec(m, k.accelerator)
+	spec.Machine = k.w.Bound.Machine
+	spec.Memory = &hypervisor.Memory{File: h.warmPath(k.w.ID, ramFile), State: h.warmPath(k.w.ID, stateFile)}
+	return spec, os.MkdirAll(place.Run, 0o700)
 }
 
 // identify makes the resumed guest m, and compares what its kernel drew with what

@@ -140,13 +140,17 @@ func (w *warming) run(ctx context.Context, p clade.Progress) (err error) {
 	p.Tell(clade.Event{Step: step})
 	ctx, cancel := context.WithTimeout(ctx, warmLimit)
 	defer cancel()
+	w.op.keep = true // a machine that cannot be ended is found by the operation's directory
+	defer func() {
+		ended := w.h.Driver.Kill(context.WithoutCancel(ctx), w.place)
+		if ended == nil {
+			w.op.keep, ended = false, os.RemoveAll(w.place.Run)
+		}
+		err = errors.Join(err, ended)
+	}()
 	if err := w.h.Driver.Start(ctx, w.place, w.spec()); err != nil {
 		return err
 	}
-	defer func() {
-		clean := context.WithoutCancel(ctx)
-		err = errors.Join(err, w.h.Driver.Kill(clean, w.place), os.RemoveAll(w.place.Run))
-	}()
 	w.h.did("warm: machine started")
 	if err := w.reach(ctx, p); err != nil {
 		return err
@@ -222,17 +226,20 @@ func (w *warming) put(ctx context.Context, layers []*clade.Layer) error {
 			return err
 		}
 		w.h.did("warm: memory in place")
-		err := errors.Join(syncDir(filepath.Dir(dir)), w.h.placeMachines(ctx, w.op, layers, nil, func(tx *store.Tx) error {
-			if err := tx.AddWarm(w.w); err != nil {
+		err := syncDir(filepath.Dir(dir))
+		if err == nil {
+			err = w.h.placeMachines(ctx, w.op, layers, nil, func(tx *store.Tx) error {
+				if err := tx.AddWarm(w.w); err != nil {
+					return err
+				}
+				_, err := removeUnused(tx)
 				return err
-			}
-			_, err := removeUnused(tx)
-			return err
-		}))
-		if err != nil {
-			return errors.Join(err, os.RemoveAll(dir))
+			})
 		}
-		return nil
+		if err != nil && !errors.Is(err, store.ErrDoubtful) { // where it is doubtful, the sweep sees what came of it
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+		return err
 	})
 }
 
