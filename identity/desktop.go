@@ -1,5 +1,6 @@
 package identity
 
+// desktopMarks: what desktops and their programs know a computer and its user by.
 func desktopMarks() []Mark {
 	return []Mark{
 		{

@@ -1,5 +1,6 @@
 package identity
 
+// securityMarks: how security agents are known to their servers, and what logins left behind.
 func securityMarks() []Mark {
 	return []Mark{
 		{

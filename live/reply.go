@@ -40,9 +40,9 @@ type errLacks string
 func (e errLacks) Error() string { return "the guest has no program " + string(e) }
 
 // parseReply reads the answer to a request for some names, which ends in word and the
-// count of those that were looked at. Its maps have names
-// that were asked for and those of entries in them, and no others. The error says
-// what is wrong with an answer that is no such thing.
+// count of those that were looked at. Its maps have names that were asked for and those
+// of entries in them, and no others. The error says what is wrong with an answer that is
+// no such thing.
 func parseReply(out []byte, word string, asked []string, whole bool) (*reply, error) {
 	r := &reply{taken: map[string]bool{}, facts: map[string]*node{}, names: map[string]bool{}, files: map[string]tail{}}
 	wanted := map[string]bool{}

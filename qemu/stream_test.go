@@ -4,13 +4,14 @@ package qemu_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -161,32 +162,46 @@ func TestStreamGivenUp(t *testing.T) {
 // TestStreamPaced: a stream copies no more in a second than it may. Whoever goes on with
 // it, as it goes on in QEMU when its caller is killed, has a pace of their own.
 func TestStreamPaced(t *testing.T) {
+	const inside = "CLADE_TEST_PLACE"
+	if text := os.Getenv(inside); text != "" {
+		var p hypervisor.Place
+		t.Fatal(json.Unmarshal([]byte(text), &p), streamAndDie(t.Context(), p))
+	}
 	d, p, heads := onLayers(t)
-	slow, cancel := context.WithCancel(t.Context())
-	began, ended := make(chan bool, 1), make(chan error, 1)
-	var copied atomic.Int64
-	go func() {
-		ended <- d.Stream(slow, p, nothing, clade.MiB, func(done, _ int64) {
-			copied.Store(done)
-			select {
-			case began <- true:
-			default:
-			}
-		})
-	}()
-	<-began
-	time.Sleep(2 * time.Second)
-	if n := copied.Load(); n > 16<<20 {
-		t.Errorf("at 1 MiB a second, %d bytes were copied in two seconds", n)
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller := exec.Command(os.Args[0], "-test.run=^TestStreamPaced$")
+	caller.Env = append(os.Environ(), inside+"="+string(text))
+	if said, _ := caller.CombinedOutput(); caller.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("a stream of 1 MiB a second: %s, %s", caller.ProcessState, said)
+	}
+	if below, _, err := qcow2.Backing(heads[0]); err != nil || below == "" {
+		t.Fatalf("the stream has ended before it was gone on with: %v", err)
 	}
 	if err := d.Stream(t.Context(), p, nothing, 0, func(int64, int64) {}); err != nil {
 		t.Fatal(err)
 	}
-	cancel()
-	<-ended
 	if below, _, err := qcow2.Backing(heads[0]); err != nil || below != "" {
 		t.Errorf("the head rests on %q (%v)", below, err)
 	}
+}
+
+// streamAndDie streams 1 MiB a second, and kills this process after two seconds. It
+// returns if there was more, or an end.
+func streamAndDie(ctx context.Context, p hypervisor.Place) error {
+	const burst = 8 * clade.MiB // what QEMU may copy before it looks at the pace
+	ctx, cancel := context.WithCancelCause(ctx)
+	begun := time.Now()
+	return errors.Join(errors.New("it came to an end"), qemu.New(qemu.Config{}).Stream(ctx, p, nothing, clade.MiB, func(done, _ int64) {
+		since := time.Since(begun)
+		if done > int64(burst)+int64(since.Seconds()*float64(clade.MiB)) {
+			cancel(fmt.Errorf("%d bytes in %v", done, since))
+		} else if since > 2*time.Second {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+	}))
 }
 
 // TestNoStreamIntoSubclusters: a QEMU that dies of it is not asked to.
