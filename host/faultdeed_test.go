@@ -3,6 +3,7 @@
 package host_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -136,8 +137,9 @@ func (s *sufferer) home(t *testing.T) (h *host.Host, dir string) {
 	return h, dir
 }
 
+// words are those of an act in one home, which has a repository of its own.
 func (s *sufferer) words(act, dir string) string {
-	return strings.NewReplacer("DIR", dir, "REG", s.registry+strings.ToLower(filepath.Dir(dir))).Replace(act)
+	return strings.NewReplacer("DIR", dir, "REG", fmt.Sprintf("%s/%x", s.registry, sha256.Sum256([]byte(dir)))).Replace(act)
 }
 
 // faults does the deed without one, and chooses those there could be.
