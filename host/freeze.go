@@ -45,7 +45,7 @@ func (h *Host) freezeBy(ctx context.Context, m *store.Machine, disks []clade.Dis
 	}
 	disks = asRecorded(m, disks)
 	if fresh, err := h.fresh(ctx, m, disks); fresh || err != nil {
-		return m, err
+		return m, fileError("freeze", on, err)
 	}
 	if m, err = h.shorten(ctx, m, disks, p); err != nil {
 		return nil, fileError("freeze", on, err)
