@@ -18,8 +18,8 @@ type Machine struct {
 	Findings []identity.Finding `json:"findings"`
 }
 
-// read returns who the guest is, and its marks to the extent that is asked for. A mark that cannot be read is
-// a note: the others are known all the same.
+// read returns who the guest is, and its marks to the extent that is asked for. A mark
+// that cannot be read is a note: the others are known all the same.
 func (s *server) read(req Request) (result *Machine, notes []string, err error) {
 	m, err := s.machine(req.Disks, false)
 	if err != nil {
