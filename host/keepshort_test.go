@@ -155,5 +155,6 @@ func TestServeYieldsRunning(t *testing.T) {
 	}
 	must(t, h, "kill c")
 	stop()
+	must(t, h, "build next") // whether something was copied, the next command sees
 	clean(t, h, dir)
 }

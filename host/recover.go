@@ -114,14 +114,15 @@ func (h *Host) looseHeads(ctx context.Context, dir string) (all []piece) {
 	return all
 }
 
-// living reports whether the operation of that directory goes on.
+// living reports whether the operation of that directory goes on. Its lock is not made
+// anew where it is gone: whoever removes the directory could not.
 func living(dir string) bool {
-	lock := tryLock(filepath.Join(dir, operationLock), unix.LOCK_EX)
-	if lock != nil {
-		lock.Close()
-		return false
+	f, err := os.Open(filepath.Join(dir, operationLock))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
 	}
-	return exists(filepath.Join(dir, operationLock))
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
 }
 
 // sweepOperation removes what a dead operation built. A head that one had put in
