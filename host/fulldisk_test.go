@@ -73,7 +73,7 @@ func onFullDisk(t *testing.T) {
 	if t.Logf("%d times there was no room", refused); refused < len(ordeals) {
 		t.Error("the disk was hardly ever full")
 	}
-	if err := errors.Join(r.same(r.model), r.steps([]string{"kill r1"}), r.h.Close()); err != nil {
+	if err := errors.Join(r.same(r.model), r.steps([]string{"kill r1", "kill d1"}), r.h.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("", mounted, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
