@@ -81,6 +81,7 @@ func TestServeKeepsChainsShort(t *testing.T) {
 	if b := machine(t, h, "b"); b.State != clade.Running {
 		t.Errorf("b is %s, want it to run on", b.State)
 	}
+	must(t, h, "build next") // it may have been stopped before it cleaned up
 	clean(t, h, dir)
 }
 
