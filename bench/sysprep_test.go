@@ -87,8 +87,9 @@ func plant(b *testing.B, from, to string) {
 			if target, is := strings.CutPrefix(content, "->"); is {
 				fmt.Fprintf(&script, "symlink /%s %s\n", file, target)
 			}
-			// What lies below a mount point is not the guest's.
-			if !planted(content) || strings.HasPrefix(file, "boot/efi/") || strings.ContainsAny(file, "\n\" ") {
+			// What lies below a mount point is not the guest's; debugfs loses count of what it
+			// removes by way of a link.
+			if !planted(content) || strings.HasPrefix(file, "boot/efi/") || strings.HasPrefix(file, "var/run/") || strings.ContainsAny(file, "\n\" ") {
 				continue
 			}
 			source := filepath.Join(dir, fmt.Sprintf("%d-%s", i, strings.ReplaceAll(file, "/", "-")))
@@ -106,6 +107,7 @@ func plant(b *testing.B, from, to string) {
 		b.Fatal(err)
 	}
 	tool(b, "debugfs", "-w", "-f", commands, root(b, raw))
+	tool(b, "e2fsck", "-fn", root(b, raw)) // neither would touch a damaged one
 	tool(b, "qemu-img", "convert", "-O", "qcow2", raw, to)
 	if err := os.Remove(raw); err != nil {
 		b.Fatal(err)

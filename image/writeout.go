@@ -7,8 +7,9 @@ import (
 )
 
 // A writeout has the kernel write a file to its disk while more of it is copied, so
-// that the sync which ends an operation finds little left to do. It only begins the
-// writing, and promises nothing: what fails is for that sync to tell.
+// that the sync which ends an operation finds little left to do, and takes the memory
+// back that held it: the next stretch has it, and what others have in the page cache
+// stays. It promises nothing: what fails is for that sync to tell.
 type writeout struct {
 	begun, end int64 // of what was copied and is not yet handed over
 	stretches  chan [2]int64
@@ -22,11 +23,22 @@ func startWriteout(to *os.File) *writeout {
 	w := &writeout{stretches: make(chan [2]int64, 4), done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
+		var last [2]int64
 		for s := range w.stretches {
 			_ = unix.SyncFileRange(int(to.Fd()), s[0], s[1]-s[0], unix.SYNC_FILE_RANGE_WRITE)
+			forget(to, last)
+			last = s
 		}
 	}()
 	return w
+}
+
+// forget waits until a stretch is on its disk, and drops it from the page cache.
+func forget(f *os.File, s [2]int64) {
+	if n := s[1] - s[0]; n > 0 {
+		_ = unix.SyncFileRange(int(f.Fd()), s[0], n, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		_ = unix.Fadvise(int(f.Fd()), s[0], n, unix.FADV_DONTNEED)
+	}
 }
 
 // copied says that everything up to end has been copied.
