@@ -49,7 +49,8 @@ type warming struct {
 
 // WarmTemplate boots a machine of a template without a network, brings it to a
 // point and keeps its memory, devices and disks as they are then. Nothing remains
-// on failure; an earlier warming is in force until this one is complete.
+// on failure, but a machine that could not be ended, which the next command ends; an
+// earlier warming is in force until this one is complete.
 func (h *Host) WarmTemplate(ctx context.Context, spec clade.WarmSpec, p clade.Progress) (*clade.Warm, error) {
 	if err := h.restore(ctx); err != nil {
 		return nil, err
